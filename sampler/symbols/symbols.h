@@ -21,4 +21,9 @@ void symbolize_object(struct symbolizer *s, struct object *obj, uint64_t vaddr, 
 /* A kernel address by kallsyms (read once, on first use). */
 void symbolize_kernel(struct symbolizer *s, uint64_t addr, symbol_fn emit, void *ctx);
 
+/* From a name to its place: .dynsym first, then .symtab (the object's own, or its debug file's). name is the raw (mangled) one, without
+ * a symbol version. vaddr is in the object's own numbering (add address_space_bias), size in bytes (may be 0); both may be NULL.
+ * Functions and data. Returns 0, or -ENOENT. */
+int object_find_symbol(struct object *obj, const char *name, uint64_t *vaddr, uint64_t *size);
+
 #endif
