@@ -138,6 +138,86 @@ struct pair_row {
 	uint64_t deeper_a_ns, deeper_b_ns; /* time each was itself waiting on a third party while the other waited for it */
 };
 
+/* What ends a chain of waits (ALGORITHMS A). */
+enum blame_kind {
+	BLAME_RUN = 0,	 /* the blamed process ran */
+	BLAME_RUN_QUEUE, /* it was runnable, without a CPU */
+	BLAME_TIMER,	 /* it waited for its own timer */
+	BLAME_DISK,	 /* it waited for a device */
+	BLAME_REMOTE,	 /* it waited for another host */
+	BLAME_OUTSIDE,	 /* it waited for a process outside the tree */
+	BLAME_UNKNOWN,	 /* it waited for nobody known (still in progress, or the window ends here) */
+	BLAME_COUNT
+};
+const char *blame_kind_name(enum blame_kind k); /* "run", "run_queue", "timer", ... */
+
+/* Cascade over the analysed windows: what the blocked time of waiter_pid comes to in the end. Sums to the blocked time analysed. */
+struct blame_row {
+	int32_t waiter_pid;
+	int32_t pid;	     /* at which the chain ends; the waiter itself when it waited for no process */
+	enum blame_kind kind;
+	enum wait_class cls; /* of the wait that ends the chain; WC_NONE for run and run_queue */
+	uint32_t channel;    /* of that wait; for run: the channel over which the last hop went */
+	uint32_t stack_ix;   /* of that wait; 0 for run */
+	uint64_t count, ns;  /* waits that end here, time */
+};
+
+/* The critical path of the analysed windows, by where it was spent. Sums to meta.window_ns. */
+struct critical_row {
+	int32_t pid;
+	enum blame_kind kind;
+	enum wait_class cls;
+	uint32_t channel, stack_ix; /* as in blame_row */
+	uint64_t count, ns;
+};
+/* Wake-ups that the critical path followed: waker_pid woke pid. latency_ns: from wake to run. */
+struct path_hop_row {
+	int32_t pid, waker_pid;
+	uint32_t channel;
+	uint64_t count, latency_ns;
+};
+
+/* One channel's flow over the analysed windows: writers blocked on full, readers blocked on empty. */
+struct flow_row {
+	uint32_t channel;
+	int32_t writer_pid, reader_pid; /* those that waited most; 0: that side never waited */
+	uint64_t full_count, full_ns, empty_count, empty_ns;
+	uint64_t turns, switches; /* waits of both kinds in time order; adjacent ones that changed side */
+	uint64_t full_bytes;	  /* bytes the writers moved between waits on full (bursts), summed */
+	uint64_t active_ns;
+};
+
+/* What one process carried in the analysed windows. */
+struct load_row {
+	int32_t pid;
+	uint64_t run_ns;     /* at least one of its threads ran */
+	uint64_t alone_ns;   /* of it: no other process of the tree ran */
+	uint64_t charged_ns; /* each slice of its running / threads of the tree that ran then (GAPP) */
+	/* others waiting for it: integral over time of the number of waiting processes; time with one or more; most */
+	uint64_t waiters_ns, awaited_ns, excess_ns; /* excess: integral of (waiters - 1) where > 1: the queue */
+	uint32_t waiters_max, clients;		    /* clients: distinct processes that waited for it */
+	uint64_t awaited_run_ns;		    /* of awaited_ns: it ran (or was runnable) */
+};
+/* Time with exactly n threads of the tree running, over the analysed windows; the last row means n or more. */
+struct parallel_row {
+	uint32_t n;
+	uint64_t ns;
+};
+
+/* A bounded excerpt of raw waits, for what-if (ALGORITHMS F): whole windows, in time order within one. */
+struct trace_row {
+	uint32_t window;
+	int32_t pid, tid;
+	enum wait_class cls;
+	enum blame_kind end; /* BLAME_RUN: ended by waker_tid; else by whom */
+	int32_t waker_tid;
+	uint32_t channel, stack_ix, bytes;
+	uint64_t out_ns, wake_ns, run_ns; /* since the window's start */
+	uint64_t folded_ns;
+	uint32_t handoffs;
+	int32_t handoff_tid;
+};
+
 /* The timeline: equal intervals; resolution halves when full. */
 struct interval_row {
 	uint32_t index; /* start = meta.start_ns + index * timeline_step_ns */
@@ -213,6 +293,20 @@ struct profile {
 	size_t n_edges;
 	struct pair_row *pairs;
 	size_t n_pairs;
+	struct blame_row *blames;
+	size_t n_blames;
+	struct critical_row *critical;
+	size_t n_critical;
+	struct path_hop_row *hops;
+	size_t n_hops;
+	struct flow_row *flows;
+	size_t n_flows;
+	struct load_row *loads;
+	size_t n_loads;
+	struct parallel_row *parallel;
+	size_t n_parallel;
+	struct trace_row *trace;
+	size_t n_trace;
 	uint64_t timeline_step_ns;
 	struct interval_row *intervals;
 	size_t n_intervals;
