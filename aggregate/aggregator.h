@@ -8,6 +8,7 @@
 #define LOCKSTEP_AGGREGATOR_H
 
 #include "aggregate/profile.h"
+#include "aggregate/window.h"
 #include "sampler/err.h"
 
 struct aggregator;
@@ -16,6 +17,10 @@ struct aggregator_options {
 	uint64_t start_ns;	/* CLOCK_MONOTONIC; 0: the first event's time */
 	uint32_t max_rows;	/* bound on wait, cpu and edge rows each; the smallest are merged into a row without stack; 0: default */
 	uint32_t window_events; /* bound on buffered waits per analysis window; 0: default */
+	uint32_t window_ms;	/* longest analysis window; 0: default (1000) */
+	uint32_t window_duty_percent; /* most of the wall time that window analysis may take; 0: default (10); 100: never pause
+				       * (for replays, whose event times are not this moment's: it also makes them deterministic) */
+	const struct window_hooks *windows; /* who analyses windows; copied; NULL: windows.c */
 };
 
 struct aggregator *aggregator_new(const struct aggregator_options *opt, struct err *err); /* NULL on failure */

@@ -48,6 +48,7 @@ struct process_row {
 	int32_t exit_status;		    /* wait(2) status; -1 unknown */
 	uint32_t n_threads, peak_threads;   /* seen in all; most at one time */
 	uint32_t n_siblings;		    /* >= 1: this row stands for that many short-lived processes of one command and parent */
+	uint64_t observed_ns;		    /* its threads' lifetimes under observation, summed: what the ledger's parts sum to */
 	struct ledger ledger;
 	/* the process's own I/O */
 	uint64_t rd_calls, rd_bytes, wr_calls, wr_bytes;
@@ -57,7 +58,9 @@ struct process_row {
 struct thread_row {
 	int32_t pid, tid;
 	char *comm;
-	uint64_t started_ns, ended_ns;
+	uint64_t started_ns, ended_ns; /* ended 0: alive at the end */
+	uint32_t n_siblings;	       /* >= 1: this row stands for that many ended threads of the process (or sibling group) */
+	uint64_t observed_ns;	       /* their lifetime under observation, summed: what the ledger's parts sum to */
 	struct ledger ledger;
 };
 
@@ -95,7 +98,7 @@ struct wait_row {
 	uint32_t channel; /* id, 0 none */
 	uint32_t stack_ix;
 	bool estimated; /* sampled: blocked_ns is est_ns */
-	uint64_t count, blocked_ns, run_queue_ns, idle_ns;
+	uint64_t count, blocked_ns, run_queue_ns, idle_ns; /* blocked_ns excludes idle_ns */
 	uint64_t in_progress; /* of count: still waiting at the end */
 	struct hist hist; /* of single waits' blocked ns; empty when estimated */
 };
@@ -320,5 +323,13 @@ void profile_free(struct profile *p);
 /* Look-ups; NULL when absent. Borrowed until the profile changes. */
 const struct process_row *profile_process(const struct profile *p, int32_t pid);
 const struct channel_row *profile_channel(const struct profile *p, uint32_t id);
+
+/* on_cpu + run_queue + blocked of all classes + idle + lost. */
+uint64_t ledger_sum(const struct ledger *l);
+void ledger_merge(struct ledger *into, const struct ledger *from);
+
+/* Declares ns of a wait row's blocked time idle (at most what is left of it): moves them from blocked to idle in the row, in
+ * its thread's and in its process's ledger, so that all sums hold. Returns the ns moved. */
+uint64_t profile_mark_idle(struct profile *p, size_t wait_ix, uint64_t ns);
 
 #endif
