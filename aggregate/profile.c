@@ -82,6 +82,13 @@ void profile_free(struct profile *p)
 	free(p->cpu);
 	free(p->edges);
 	free(p->pairs);
+	free(p->blames);
+	free(p->critical);
+	free(p->hops);
+	free(p->flows);
+	free(p->loads);
+	free(p->parallel);
+	free(p->trace);
 	free(p->intervals);
 	free(p->findings);
 	free(p);
@@ -162,4 +169,11 @@ static const char *const finding_kind_names[FIND_COUNT] = {
 const char *finding_kind_name(enum finding_kind k)
 {
 	return (unsigned)k < FIND_COUNT ? finding_kind_names[k] : "unknown";
+}
+
+static const char *const blame_kind_names[BLAME_COUNT] = {"run", "run_queue", "timer", "disk", "remote", "outside", "unknown"};
+
+const char *blame_kind_name(enum blame_kind k)
+{
+	return (unsigned)k < BLAME_COUNT ? blame_kind_names[k] : "unknown";
 }

@@ -37,7 +37,8 @@ struct window_wait {
 	int32_t waker_pid;  /* process of the waker, or by the channel (WINDOW_WAKER_BY_CHANNEL); 0 nobody known */
 	uint32_t handoff;   /* index into window.threads: whom it handed the CPU to; WINDOW_NONE */
 	uint32_t channel;
-	uint32_t site, stack, waker_site, waker_stack; /* ids of the event stream */
+	/* ids of the event stream; stack: this wait's own when it was sampled, else the site's heaviest known (0: none yet) */
+	uint32_t site, stack, waker_site, waker_stack;
 	uint32_t bytes, want_bytes;
 	uint32_t rd_calls, rd_bytes, wr_calls, wr_bytes;
 	uint32_t folded_count, handoff_count, lost_count;
@@ -81,8 +82,9 @@ struct window_hooks {
 	/* From now on the profile tells process from_pid as part of row into_pid (short-lived siblings are folded; or a pid was
 	 * reused, and the older process is told under a number that no process can have). What is kept by pid moves along. */
 	void (*fold)(void *ctx, int32_t from_pid, int32_t into_pid);
-	/* Puts what was found into a profile under construction (p->pairs, idle times). May be called many times; the state
-	 * goes on. Returns 0 or -errno. */
+	/* Puts what was found into a profile under construction (p->pairs, p->blames, ..., idle times by profile_mark_idle). May be
+	 * called many times; the state goes on. In the rows that it adds, stack_ix and channel are the event stream's ids as
+	 * the windows told them: the aggregator turns them into the profile's afterwards. Returns 0 or -errno. */
 	int (*finish)(void *ctx, struct profile *p);
 };
 
