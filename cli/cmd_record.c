@@ -27,7 +27,8 @@ static int deliver(void *ctx, const struct profile *p, enum session_end end, str
 		return rc;
 	/* Whoever pressed Ctrl-C sits in front of it and wants to see. */
 	if (end == SESSION_INTERRUPTED) {
-		const struct report_options ro = {.width = terminal_width(stderr), .color = terminal_color(stderr, t->opt->color)};
+		const struct report_options ro = {.width = terminal_width(stderr),
+						  .color = terminal_color(stderr, t->opt->color)};
 		rc = report_text(p, &ro, stderr, err);
 	}
 	message_note("%.1f s observed, profile in %s; 'lockstep report %s' shows it",

@@ -158,7 +158,8 @@ static int next_option(struct option_reader *r)
 	case '?':
 		return refused_option(r);
 	case ':':
-		message_usage(r->cmd->name, "%s needs an argument (%s)", r->argv[optind - 1], option_of_id(r->cmd, optopt)->argument);
+		message_usage(r->cmd->name, "%s needs an argument (%s)", r->argv[optind - 1],
+			      option_of_id(r->cmd, optopt)->argument);
 		return OPTION_BAD;
 	}
 	if (index >= 0 && is_abbreviation(r, index, name))
@@ -200,7 +201,8 @@ static void print_option(const struct command_option *o)
 		n = snprintf(left, sizeof left, "-%c, ", o->id);
 	else
 		n = snprintf(left, sizeof left, "    ");
-	snprintf(left + n, sizeof left - (size_t)n, "--%s%s%s", o->long_name, o->argument ? " " : "", o->argument ? o->argument : "");
+	snprintf(left + n, sizeof left - (size_t)n, "--%s%s%s", o->long_name, o->argument ? " " : "",
+		 o->argument ? o->argument : "");
 	printf("  %-22s %s\n", left, o->help);
 }
 

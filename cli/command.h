@@ -24,24 +24,27 @@ enum {
 };
 
 struct command_option {
-	int id;			/* what `take` gets: the letter when there is a short form, else a number above 255 */
-	const char *long_name;	/* NULL ends the table */
-	const char *argument;	/* name of its argument, as "FILE"; NULL: it takes none */
-	const char *help;	/* one line of help; NULL: accepted but not listed (for tests and experts) */
-	const char *values;	/* "auto|kernel|user" when it is a choice, checked before `take`; NULL: free */
+	int id;		       /* what `take` gets: the letter when there is a short form, else a number above 255 */
+	const char *long_name; /* NULL ends the table */
+	const char *argument;  /* name of its argument, as "FILE"; NULL: it takes none */
+	const char *help;      /* one line of help; NULL: accepted but not listed (for tests and experts) */
+	const char *values;    /* "auto|kernel|user" when it is a choice, checked before `take`; NULL: free */
 };
 
 /* Ids of options that several commands have; own long-only options start at OPTION_OWN. --help is added by the parser. */
 enum { OPTION_COLOR = 256, OPTION_OWN = 300 };
-#define COMMAND_COLOR_OPTION {OPTION_COLOR, "color", "WHEN", "auto, always or never (NO_COLOR is honoured)", "auto|always|never"}
+#define COMMAND_COLOR_OPTION                                                                                                     \
+	{                                                                                                                        \
+		OPTION_COLOR, "color", "WHEN", "auto, always or never (NO_COLOR is honoured)", "auto|always|never"               \
+	}
 
 struct command {
 	const char *name, *summary;
-	const char *usage;			/* what follows "usage: lockstep "; more lines are indented alike */
-	const char *about;			/* one to three lines of at most 80 columns */
-	const struct command_option *options;	/* ends with a NULL long_name */
+	const char *usage;		      /* what follows "usage: lockstep "; more lines are indented alike */
+	const char *about;		      /* one to three lines of at most 80 columns */
+	const struct command_option *options; /* ends with a NULL long_name */
 	const char *examples[2];
-	bool stop_at_operand;			/* options end at the first operand: the rest is somebody else's command line */
+	bool stop_at_operand; /* options end at the first operand: the rest is somebody else's command line */
 	int (*run)(const struct command *cmd, int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 

@@ -9,11 +9,7 @@
 extern const struct command cmd_run, cmd_record, cmd_report, cmd_export;
 
 const struct command *const command_table[] = {
-	&cmd_run,
-	&cmd_record,
-	&cmd_report,
-	&cmd_export,
-	NULL,
+	&cmd_run, &cmd_record, &cmd_report, &cmd_export, NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -66,7 +66,8 @@ static int check_replaceable(const char *path, struct err *err)
 	if (rc < 0)
 		return err_set(err, rc, "write %s: %s; give another file with -o", path, strerror(-rc));
 	if (rc == 0)
-		return err_set(err, -EEXIST, "write %s: the file is there and is no lockstep profile; give another file with -o", path);
+		return err_set(err, -EEXIST, "write %s: the file is there and is no lockstep profile; give another file with -o",
+			       path);
 	return 0;
 }
 

@@ -52,7 +52,8 @@ int parse_frequency(const char *text, uint32_t *hz, struct err *err)
 {
 	long v;
 	if (!whole_number(text, 0, PARSE_MAX_HZ, &v))
-		return err_set(err, -EINVAL, "'%s' is no sampling frequency; give 1 to %d per second, or 0 for none", text, PARSE_MAX_HZ);
+		return err_set(err, -EINVAL, "'%s' is no sampling frequency; give 1 to %d per second, or 0 for none", text,
+			       PARSE_MAX_HZ);
 	*hz = (uint32_t)v;
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define PARSE_MAX_SECONDS (366.0 * 86400) /* a year: beyond that a duration is a slip, and ns still fit with room */
-#define PARSE_MAX_HZ 10000		   /* 100 us: finer than that the sampling itself would be what is measured */
+#define PARSE_MAX_HZ 10000		  /* 100 us: finer than that the sampling itself would be what is measured */
 
 /* Seconds, a decimal number with an optional unit s, m or h, above 0 and at most PARSE_MAX_SECONDS -> nanoseconds. */
 int parse_duration(const char *text, uint64_t *ns, struct err *err);

@@ -25,8 +25,8 @@
 
 struct session {
 	const struct session_options *opt;
-	struct launch cmd;	/* used when opt->command */
-	int observed_status;	/* wait status of the command as the backend saw it; -1 */
+	struct launch cmd;   /* used when opt->command */
+	int observed_status; /* wait status of the command as the backend saw it; -1 */
 	const struct backend_ops *ops;
 	struct backend_probe probe;
 	struct backend *backend;
@@ -94,11 +94,12 @@ static int open_backend(struct session *s, struct err *err)
 /* A line that is rewritten each second while attached. With a command the terminal is the command's. */
 static void show_progress(struct session *s, uint64_t now)
 {
-	if (s->opt->quiet || s->opt->command || s->opt->replay_path || now - s->told_ns < 1000000000u || !terminal_is_interactive())
+	if (s->opt->quiet || s->opt->command || s->opt->replay_path || now - s->told_ns < 1000000000u ||
+	    !terminal_is_interactive())
 		return;
 	s->told_ns = now;
-	fprintf(stderr, "\r\033[Kobserving %.0f s, %" PRIu64 " events, %" PRIu64 " lost; Ctrl-C ends", (double)(now - s->open_ns) / 1e9,
-		s->n_events, s->n_lost);
+	fprintf(stderr, "\r\033[Kobserving %.0f s, %" PRIu64 " events, %" PRIu64 " lost; Ctrl-C ends",
+		(double)(now - s->open_ns) / 1e9, s->n_events, s->n_lost);
 }
 
 static void clear_progress(const struct session *s)
@@ -157,7 +158,8 @@ static void observe(struct session *s)
 		uint64_t now = now_ns();
 		if (rc < 0) {
 			clear_progress(s);
-			message_error("%s; the observation ended here%s", err.msg, s->opt->command ? ", the command goes on" : "");
+			message_error("%s; the observation ended here%s", err.msg,
+				      s->opt->command ? ", the command goes on" : "");
 			s->end = SESSION_FAILED;
 			return;
 		}

@@ -16,14 +16,14 @@
 #include <stdint.h>
 
 struct session_options {
-	const char *backend;	  /* "auto", "kernel", "user", "replay" */
-	char **command;		  /* NULL-terminated; NULL: attach to pids, or replay */
+	const char *backend; /* "auto", "kernel", "user", "replay" */
+	char **command;	     /* NULL-terminated; NULL: attach to pids, or replay */
 	const int32_t *pids;
 	size_t n_pids;
-	const char *replay_path;  /* a recorded event stream instead of a target */
-	const char *record_path;  /* write the event stream there too; NULL: no */
+	const char *replay_path; /* a recorded event stream instead of a target */
+	const char *record_path; /* write the event stream there too; NULL: no */
 	uint32_t frequency_hz;
-	uint64_t duration_ns;	  /* 0: until the target ends or the user says so */
+	uint64_t duration_ns; /* 0: until the target ends or the user says so */
 	bool quiet, verbose;
 };
 
