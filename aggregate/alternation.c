@@ -319,3 +319,21 @@ int alternation_add(struct alternation *a, const struct wgraph *g)
 	}
 	return 0;
 }
+
+static void swap64(uint64_t *a, uint64_t *b)
+{
+	uint64_t t = *a;
+	*a = *b;
+	*b = t;
+}
+
+void pair_row_swap(struct pair_row *p)
+{
+	int32_t pid = p->pid_a;
+	p->pid_a = p->pid_b;
+	p->pid_b = pid;
+	swap64(&p->a_waits_b, &p->b_waits_a);
+	swap64(&p->a_hands_b, &p->b_hands_a);
+	swap64(&p->service_a_ns, &p->service_b_ns);
+	swap64(&p->deeper_a_ns, &p->deeper_b_ns);
+}

@@ -31,6 +31,7 @@ void alternation_init(struct alternation *a);
 void alternation_fini(struct alternation *a);
 /* Adds one window. Returns 0 or -ENOMEM (that window is then not or partly counted). */
 int alternation_add(struct alternation *a, const struct wgraph *g);
-void pair_row_merge(void *into, const void *from);
+void pair_row_merge(void *into, const void *from); /* sums of equal pairs */
+void pair_row_swap(struct pair_row *p);		    /* a becomes b */
 
 #endif
