@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Lock-step (ALGORITHMS D): two processes that take turns, each waiting while the other works, so that every message pays a
+ * wake-up, a switch and two system calls, and neither side ever overlaps the other. In: pair rows (alternation, coverage,
+ * overlap over the analysed windows), edges (exact counts and sizes), CPU samples (user against kernel time). Rings of more than
+ * two are finding_ring.c.
+ */
+#include "aggregate/finding_rules.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Turns below which alternation is chance. Full confidence needs LOCKSTEP_TURNS. */
+#define LOCKSTEP_MIN_TURNS 30
+
+/* What of the kernel's time per message is left when k messages travel per round trip: the copy. Measured on pipes with
+ * 200-byte messages: batches of 1,000 keep about 4 % of the single message's kernel time. */
+#define BATCHED_KERNEL_SHARE 0.04
+
+/* What is left unexplained of kernel time when no sample tells user from kernel: message passing is mostly kernel time. */
+#define UNSAMPLED_KERNEL_SHARE 0.75
+
+struct lockstep {
+	const struct talk *t;
+	const struct process_info *a, *b;
+	double strength;	/* 0..1 */
+	double rounds, rate;	/* exact, whole run; per second of the pair's common life */
+	double round_ns;	/* one round trip, mean */
+	double active_share;	/* of the wall time */
+	double new_low_ns, new_high_ns; /* a round trip's work when messages are batched: serial, overlapped */
+	bool service_bound;
+};
+
+static double share(double x, double of)
+{
+	return of > 0 ? x / of : 0;
+}
+
+static uint64_t writes_waited(const struct talk_side *s)
+{
+	return s->by_class[WC_PIPE_WRITE] + s->by_class[WC_UNIX_WRITE] + s->by_class[WC_TCP_WRITE];
+}
+
+/* A side that never waited is seen by its hand-offs alone, and a one-way stream on a shared CPU has those too. Only when it
+ * also reads about once per message, and the other writes about once, is it a conversation. Futexes are neither read nor
+ * written: there the hand-off is all the evidence there is. */
+static double answered(const struct lockstep *l)
+{
+	const struct talk_side *s = l->t->side;
+	uint64_t waits[2] = {s[0].count, s[1].count};
+	if (waits[0] * 4 >= waits[1] && waits[1] * 4 >= waits[0])
+		return 1;
+	const struct process_info *silent = waits[0] < waits[1] ? l->a : l->b, *other = silent == l->a ? l->b : l->a;
+	const struct talk_side *busy = waits[0] < waits[1] ? &s[1] : &s[0];
+	if ((busy->by_class[WC_FUTEX] + busy->by_class[WC_IPC_QUEUE]) * 2 > busy->count)
+		return 1;
+	double n = (double)busy->count;
+	double reads = (double)silent->row->rd_calls / n, writes = (double)other->row->wr_calls / n;
+	return finding_ramp(reads < writes ? reads : writes, 0.4, 0.8);
+}
+
+/* Alternation, coverage and overlap with soft edges. The hard values of ALGORITHMS D (0.9, 0.6, 0.1) give full strength. */
+static double strength(const struct lockstep *l)
+{
+	const struct pair_row *p = l->t->pair;
+	double alternation = share((double)p->switches, (double)p->turns - 1);
+	double coverage = share((double)p->covered_ns, (double)p->active_ns);
+	double overlap = share((double)p->run_both_ns, (double)p->run_either_ns);
+	double full = (double)(writes_waited(&l->t->side[0]) + writes_waited(&l->t->side[1]));
+	double count = (double)(l->t->side[0].count + l->t->side[1].count);
+	return finding_ramp(alternation, 0.6, 0.9) * finding_ramp(coverage, 0.3, 0.6) * finding_ramp(overlap, 0.35, 0.1) *
+	       (1 - share(full, count)) * answered(l);
+}
+
+static double least4(double a, double b, double c, double d)
+{
+	double x = a < b ? a : b, y = c < d ? c : d;
+	return x < y ? x : y;
+}
+
+/* Round trips: the side that waited more counts them exactly, but for round trips in which the answer was there before
+ * anybody waited. Where both do nothing else, their calls bound the number from above and include those. */
+static void count_rounds(struct lockstep *l)
+{
+	const struct talk_side *s = l->t->side;
+	double waits = (double)(s[0].count > s[1].count ? s[0].count : s[1].count);
+	const struct process_row *a = l->a->row, *b = l->b->row;
+	double calls = least4((double)a->rd_calls, (double)a->wr_calls, (double)b->rd_calls, (double)b->wr_calls);
+	l->rounds = calls > waits && calls < 1.25 * waits ? calls : waits;
+	double life = l->a->lifetime_ns < l->b->lifetime_ns ? l->a->lifetime_ns : l->b->lifetime_ns;
+	l->rate = share(l->rounds * 1e9, life);
+}
+
+static double kernel_share(const struct process_info *i)
+{
+	return i->samples >= 10 ? share(i->kernel_ns, i->kernel_ns + i->user_ns) : UNSAMPLED_KERNEL_SHARE;
+}
+
+/* Splits the mean round trip: each side's work, deeper waits, and the rest (wake-ups, switches, run-queue), which batching
+ * wins. Sides that may run at once can also overlap. */
+static void price(struct lockstep *l, const struct finding_context *c)
+{
+	const struct pair_row *p = l->t->pair;
+	double rounds = (double)p->turns / 2;
+	l->round_ns = share((double)p->active_ns, rounds);
+	l->active_share = share((double)p->active_ns, c->window_ns);
+	if (l->active_share > 1)
+		l->active_share = 1;
+	double work[2] = {share((double)p->service_a_ns, rounds), share((double)p->service_b_ns, rounds)};
+	double ka = kernel_share(l->a), kb = kernel_share(l->b);
+	double a = work[0] * (1 - ka + ka * BATCHED_KERNEL_SHARE), b = work[1] * (1 - kb + kb * BATCHED_KERNEL_SHARE);
+	double deeper = share((double)(p->deeper_a_ns + p->deeper_b_ns), rounds);
+	l->new_low_ns = a + b + deeper;
+	l->new_high_ns = (c->p->meta.cpus > 1 ? (a > b ? a : b) : a + b) + deeper;
+	l->service_bound = a + b > 0.5 * l->round_ns;
+}
+
+static double speedup(const struct lockstep *l, double new_ns)
+{
+	double left = l->round_ns > 0 ? new_ns / l->round_ns : 1;
+	if (left > 1)
+		left = 1;
+	return 1 / (1 - l->active_share * l->strength * (1 - left));
+}
+
+/* The larger of the two directions' messages is the payload, the other one the acknowledgement. The direction that nobody
+ * waited for is known by its mean only. */
+static void measure_bytes(const struct lockstep *l, double *p50, double *p99)
+{
+	*p50 = *p99 = -1;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct talk_side *s = &l->t->side[i];
+		const struct process_row *sender = i ? l->a->row : l->b->row;
+		if (s->bytes.total_count) {
+			double m = size_hist_quantile(&s->bytes, 0.5);
+			if (m > *p50) {
+				*p50 = m;
+				*p99 = size_hist_quantile(&s->bytes, 0.99);
+			}
+		} else if (sender->wr_calls && (double)sender->wr_calls < 1.25 * l->rounds &&
+			   (double)sender->wr_bytes / (double)sender->wr_calls > *p50) {
+			*p50 = *p99 = (double)sender->wr_bytes / (double)sender->wr_calls;
+		}
+	}
+	if (*p50 <= 0)
+		*p50 = *p99 = -1;
+}
+
+static void tell_where(struct finding_context *c, struct finding *f, const struct lockstep *l)
+{
+	char site[2][FINDING_SITE] = {"", ""}, other[2][FINDING_SITE] = {"", ""};
+	for (unsigned i = 0; i < 2; i++) {
+		size_t ix = l->t->side[i].top_edge;
+		if (ix == SIZE_MAX)
+			continue;
+		const struct edge_row *e = &c->p->edges[ix];
+		finding_add_channel(c, f, e->channel);
+		finding_add_evidence(c, f, "waits here", e->waiter_pid, e->waiter_stack_ix);
+		finding_add_evidence(c, f, "wakes the other from here", e->waker_pid, e->waker_stack_ix);
+		finding_site(c, e->waiter_stack_ix, site[i]);
+		finding_site(c, e->waker_stack_ix, other[!i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		if (!site[i][0]) /* never waits: where it sends is where it is */
+			memcpy(site[i], other[i], sizeof(site[i]));
+	char a[FINDING_NAME], b[FINDING_NAME];
+	finding_say(c, &f->where, "%s in %s; %s in %s", finding_name(c, l->t->pid[0], a), site[0][0] ? site[0] : "unknown code",
+		    finding_name(c, l->t->pid[1], b), site[1][0] ? site[1] : "unknown code");
+}
+
+static void tell(struct finding_context *c, const struct lockstep *l)
+{
+	struct finding *f = finding_new(c, FIND_LOCKSTEP);
+	if (!f)
+		return;
+	f->confidence = l->strength > 0.8 ? CONF_HIGH : CONF_MEDIUM;
+	finding_weigh(c, f, l->t->estimated, l->t->pair->turns);
+	f->share_of_wall = l->active_share * share((double)l->t->pair->covered_ns, (double)l->t->pair->active_ns);
+	f->round_trips_per_s = l->rate;
+	measure_bytes(l, &f->bytes_p50, &f->bytes_p99);
+	finding_add_pid(c, f, l->t->pid[0]);
+	finding_add_pid(c, f, l->t->pid[1]);
+	tell_where(c, f, l);
+	finding_predict(c, f, speedup(l, l->new_low_ns), speedup(l, l->new_high_ns));
+
+	char a[FINDING_NAME], b[FINDING_NAME], n[32], size[32], round[32], of[64] = "";
+	if (f->bytes_p50 > 0)
+		snprintf(of, sizeof(of), " of %s", finding_size(f->bytes_p50, size));
+	finding_say(c, &f->title, "%s and %s wait for each other in lock-step over %s: %s round trips a second%s",
+		    finding_name(c, l->t->pid[0], a), finding_name(c, l->t->pid[1], b),
+		    finding_medium(c, f->n_channels ? f->channels[0] : 0), finding_count(l->rate, n), of);
+	finding_duration(l->round_ns, round);
+	if (l->service_bound)
+		finding_say(c, &f->advice,
+			    "Let the sender go on while the other works (pipeline the requests, or add a second worker): most of "
+			    "the %s round trip is work of one side while the other waits; up to %.1f times as fast",
+			    round, f->speedup_high);
+	else
+		finding_say(c, &f->advice,
+			    "Send many messages per round trip (batch, or do not wait for each answer): %.0f %% of the %s round trip "
+			    "are wake-ups, switches and system calls; %.1f to %.1f times as fast",
+			    100 * (1 - l->new_low_ns / (l->round_ns > 0 ? l->round_ns : 1)), round, f->speedup_low, f->speedup_high);
+}
+
+static void run(struct finding_context *c)
+{
+	for (size_t i = 0; i < c->n_talks; i++) {
+		struct lockstep l = {.t = &c->talks[i]};
+		if (!l.t->pair || !l.t->in_tree || l.t->pair->turns < LOCKSTEP_MIN_TURNS)
+			continue;
+		l.a = finding_process(c, l.t->pid[0]);
+		l.b = finding_process(c, l.t->pid[1]);
+		count_rounds(&l);
+		price(&l, c);
+		l.strength = strength(&l);
+		if (speedup(&l, l.new_low_ns) + speedup(&l, l.new_high_ns) > 2 * (1 + FINDING_MIN_GAIN))
+			tell(c, &l);
+	}
+}
+
+const struct finding_rule finding_lockstep = {FIND_LOCKSTEP, run};

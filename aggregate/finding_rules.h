@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What rules of findings share. A rule is one file (finding_X.c) that ends in one `const struct finding_rule`, listed in
+ * findings.c. In: the context (the profile plus look-ups made once); out: findings added to the context.
+ *
+ * How a rule decides: it estimates what a fix would win (the predicted speed-up, low..high) and multiplies evidence that is
+ * only partly there into that gain (finding_ramp), so that a finding fades with its cause and no threshold is a cliff. findings.c
+ * drops what would win less than FINDING_MIN_GAIN.
+ */
+#ifndef LOCKSTEP_FINDING_RULES_H
+#define LOCKSTEP_FINDING_RULES_H
+
+#include "aggregate/findings.h"
+#include "aggregate/profile.h"
+
+#include <stdbool.h>
+
+/* Below this predicted gain nobody would act, and the run-to-run noise of real programs begins: no finding. */
+#define FINDING_MIN_GAIN 0.05
+/* A predicted range is never told wider than this factor: a wider one is centred and confidence lowered instead. */
+#define FINDING_MAX_SPREAD 1.5
+
+/* One direction of a conversation: `waiter` waits, the other ends it. Sums over channels, classes and call sites. */
+struct talk_side {
+	uint64_t count, blocked_ns, run_queue_ns;
+	uint64_t by_class[WC_COUNT]; /* counts */
+	struct size_hist bytes;	     /* the other's messages */
+	struct hist hist;
+	size_t top_edge;    /* index of the edge with most waits; SIZE_MAX none */
+	uint64_t top_count;
+};
+
+/* A conversation: all that two processes wait for each other, whatever the channels ("a conversation is a pair, not a pipe"). */
+struct talk {
+	int32_t pid[2];		 /* ascending */
+	struct talk_side side[2]; /* side[i]: pid[i] waits for pid[!i] */
+	const struct pair_row *pair; /* NULL: not in the analysed windows */
+	bool in_tree;		 /* both */
+	enum confidence confidence;
+	bool estimated;
+};
+
+/* What is derived once per process. */
+struct process_info {
+	const struct process_row *row;
+	uint32_t group;		 /* processes of one role have one number */
+	double lifetime_ns;	 /* under observation, wall */
+	double user_ns, kernel_ns; /* on-CPU time split by samples */
+	uint64_t samples;
+	size_t top_cpu;		 /* index of its heaviest cpu row with a user frame; SIZE_MAX none */
+	const struct load_row *load;
+};
+
+struct finding_context {
+	struct profile *p;
+	double wall_ns, window_ns;
+	struct process_info *processes; /* parallel to p->processes */
+	size_t *by_pid;			/* indexes, sorted by pid */
+	struct talk *talks;
+	size_t n_talks;
+	struct finding *found;
+	double *gain; /* predicted gain of each, for ranking: (low + high) / 2 - 1, or its own measure */
+	size_t n_found, cap_found;
+	bool out_of_memory;
+};
+
+struct finding_rule {
+	enum finding_kind kind;
+	void (*run)(struct finding_context *c);
+};
+
+int finding_context_init(struct finding_context *c, struct profile *p); /* 0 or -ENOMEM */
+void finding_context_fini(struct finding_context *c);
+
+const struct process_info *finding_process(const struct finding_context *c, int32_t pid); /* NULL unknown */
+const struct talk *finding_talk(const struct finding_context *c, int32_t a, int32_t b);	  /* NULL: they never waited for each other */
+
+/* 0 at or below lo, 1 at or above hi, linear between; lo > hi falls instead. */
+double finding_ramp(double x, double lo, double hi);
+
+/* A new finding of this kind, with neutral values; NULL: out of memory (noted in the context). Valid until the next one. */
+struct finding *finding_new(struct finding_context *c, enum finding_kind kind);
+void finding_drop_last(struct finding_context *c);
+/* Predicted speed-up of the whole run: low..high, clamped to the widest spread told; also the rank. */
+void finding_predict(struct finding_context *c, struct finding *f, double low, double high);
+/* Rank without a predicted speed-up. */
+void finding_rank(struct finding_context *c, struct finding *f, double gain);
+void finding_add_pid(struct finding_context *c, struct finding *f, int32_t pid);
+void finding_add_channel(struct finding_context *c, struct finding *f, uint32_t channel);
+void finding_add_evidence(struct finding_context *c, struct finding *f, const char *label, int32_t pid, uint32_t stack_ix);
+/* Sets a string of the finding (title, where, advice). */
+void finding_say(struct finding_context *c, char **field, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Lowers confidence for loss, sampling and thin evidence. */
+void finding_weigh(const struct finding_context *c, struct finding *f, bool estimated, uint64_t observations);
+
+/* Words for people. Each returns its argument buf, NUL-terminated, cut when too long. */
+#define FINDING_NAME 96
+#define FINDING_SITE 200
+char *finding_name(const struct finding_context *c, int32_t pid, char buf[FINDING_NAME]); /* "writer (pid 12)" */
+char *finding_site(const struct finding_context *c, uint32_t stack_ix, char buf[FINDING_SITE]); /* "send (a.c:12)": first user frame; "" unknown */
+char *finding_count(double n, char buf[32]);	 /* 48,000 */
+char *finding_duration(double ns, char buf[32]); /* 12 µs */
+char *finding_size(double bytes, char buf[32]);	 /* 200 bytes, 64 KiB */
+const char *finding_medium(const struct finding_context *c, uint32_t channel); /* "this pipe", "this TCP connection" */
+/* Index into frames of the first frame of a stack that its author would recognise, or IX_NONE. */
+uint32_t finding_user_frame(const struct finding_context *c, uint32_t stack_ix);
+
+extern const struct finding_rule finding_lockstep;
+
+#endif
