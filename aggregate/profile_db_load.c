@@ -24,9 +24,16 @@ struct reader {
 	uint64_t steps, max_steps; /* virtual machine work, in thousands of opcodes */
 };
 
+/* What SQLite finds wrong may take several lines and quote the file. */
 static int is_corrupt(const struct reader *r, const char *what)
 {
-	return err_set(r->err, -EINVAL, "open %s: the profile is corrupt: %s; record it anew", r->path, what);
+	char line[256];
+
+	snprintf(line, sizeof line, "%s", what);
+	for (char *c = line; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
+	return err_set(r->err, -EINVAL, "open %s: the profile is corrupt: %s; record it anew", r->path, line);
 }
 
 static int sql_failed(const struct reader *r)
