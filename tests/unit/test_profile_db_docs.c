@@ -20,6 +20,10 @@ static int setup(void **state)
 	int fd, rc;
 
 	(void)state;
+	/* A reused PID: two processes bear it. */
+	p->processes = realloc(p->processes, (p->n_processes + 1) * sizeof *p->processes);
+	p->processes[p->n_processes++] = (struct process_row){.pid = p->processes[0].pid};
+	p->edges[0].waiter_pid = p->waits[0].pid = p->cpu[0].pid = p->processes[0].pid;
 	strcpy(path, "/tmp/test_profile_db_docs.XXXXXX");
 	fd = mkstemp(path);
 	close(fd);
