@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who waits on whom, in the text report. In: the view; out: a row per pair and channel. The arrow says how sure the pair is. */
+#include "report/sanitize.h"
+#include "report/text.h"
+#include "report/units.h"
+
+#include <string.h>
+
+void text_end_name(const struct view *v, const struct view_edge *e, bool waker, char *dst, size_t size)
+{
+	uint32_t g = waker ? e->waker : e->waiter;
+	char name[128];
+
+	if (g == IX_NONE && e->channel && e->channel->remote)
+		snprintf(dst, size, "%s", e->channel->name ? e->channel->name : "remote");
+	else if (g == IX_NONE)
+		snprintf(dst, size, "%s", e->cls == WC_SLEEP ? "timer" : e->cls == WC_FILE_IO || e->cls == WC_PAGE_FAULT ? "disk" : "(unknown)");
+	else {
+		view_group_name(v, g, name, sizeof name);
+		if (v->groups[g].n_processes > 1)
+			snprintf(dst, size, "%s", name);
+		else
+			snprintf(dst, size, "%s %d", name, (int)v->groups[g].pid);
+	}
+}
+
+void text_channel_name(const struct view_edge *e, char *dst, size_t size)
+{
+	if (e->channel && e->channel->remote && e->waker == IX_NONE && e->n_channels == 1)
+		snprintf(dst, size, "%s", channel_kind_name(e->channel->kind)); /* its name is already the waker's */
+	else if (!e->channel)
+		snprintf(dst, size, "%s", wait_class_name(e->cls));
+	else if (e->n_channels > 1)
+		snprintf(dst, size, "%u x %s", e->n_channels, channel_kind_name(e->channel->kind));
+	else
+		snprintf(dst, size, "%s", e->channel->name && *e->channel->name ? e->channel->name : channel_kind_name(e->channel->kind));
+}
+
+/* Name and pid: the name is cut, never the pid. */
+static void end_cell(const struct textout *t, const struct view *v, const struct view_edge *e, bool waker, unsigned columns)
+{
+	uint32_t g = waker ? e->waker : e->waiter;
+	char name[256], pid[16];
+
+	if (g == IX_NONE || v->groups[g].n_processes > 1) {
+		text_end_name(v, e, waker, name, sizeof name);
+		textout_cell(t, name, columns, CELL_LEFT);
+		return;
+	}
+	view_group_name(v, g, name, sizeof name);
+	unsigned digits = (unsigned)snprintf(pid, sizeof pid, " %d", (int)v->groups[g].pid);
+	char clean[600];
+	sanitize(clean, sizeof clean, name);
+	unsigned cols = text_columns(clean), room = columns > digits ? columns - digits : 0;
+	textout_cell(t, name, cols < room ? cols : room, CELL_LEFT);
+	fputs(pid, t->out);
+	fprintf(t->out, "%*s", (int)(cols < room ? room - cols : 0), "");
+}
+
+static void edge_line(const struct textout *t, const struct view *v, const struct view_edge *e, unsigned end_w, unsigned channel_w)
+{
+	char buf[256], pc[40];
+	const char *est = e->estimated ? "~" : "";
+
+	end_cell(t, v, e, false, end_w);
+	fputs(e->confidence == CONF_HIGH ? " -> " : e->confidence == CONF_MEDIUM ? " -? " : " ?? ", t->out);
+	end_cell(t, v, e, true, end_w);
+	fputc(' ', t->out);
+	text_channel_name(e, buf, sizeof buf);
+	textout_cell(t, buf, channel_w, CELL_PATH);
+	textout_cell(t, unit_tight(unit_count((double)e->count / ((double)v->wall_ns / 1e9))).s, 8, CELL_RIGHT);
+	snprintf(pc, sizeof pc, "%s%s", est, unit_tight(unit_percent((double)e->blocked_ns / (double)v->wall_ns)).s);
+	textout_cell(t, pc, 8, CELL_RIGHT);
+	bool has_hist = hist_total(&e->hist) > 0;
+	textout_cell(t, has_hist ? unit_tight(unit_ns(hist_quantile(&e->hist, 0.5))).s : "-", 7, CELL_RIGHT);
+	textout_cell(t, has_hist ? unit_tight(unit_ns(hist_quantile(&e->hist, 0.99))).s : "-", 7, CELL_RIGHT);
+	textout_cell(t, e->bytes.total_count ? unit_tight(unit_bytes(size_hist_quantile(&e->bytes, 0.5))).s : "-", 7, CELL_RIGHT);
+	fputc('\n', t->out);
+}
+
+void text_edges(const struct textout *t, const struct view *v, unsigned top)
+{
+	unsigned spare = t->width > 80 ? t->width - 80 : 0, end_w = 13 + spare / 3, channel_w = 12 + spare - 2 * (spare / 3);
+	size_t shown = v->n_edges < top ? v->n_edges : top;
+	bool unsure = false;
+
+	if (v->n_edges == 0)
+		return;
+	textout_heading(t, "WHO WAITS ON WHOM", "blocked: % of the run; size: median message");
+	textout_style(t, STYLE_DIM);
+	fprintf(t->out, "%-*s    %-*s %-*s%8s%8s%7s%7s%7s\n", (int)end_w, "waiter", (int)end_w, "waker", (int)channel_w, "channel", "waits/s",
+		"blocked", "p50", "p99", "size");
+	textout_style(t, STYLE_NONE);
+	for (size_t i = 0; i < shown; i++) {
+		edge_line(t, v, &v->edges[i], end_w, channel_w);
+		unsure |= v->edges[i].confidence != CONF_HIGH;
+	}
+	if (v->n_edges > shown)
+		fprintf(t->out, "… and %zu more (--top %zu shows them)\n", v->n_edges - shown, v->n_edges);
+	if (unsure) {
+		textout_style(t, STYLE_DIM);
+		textout_wrap(t, "", 0, "-? only one end of the channel confirms the pair   ?? a guess");
+		textout_style(t, STYLE_NONE);
+	}
+}

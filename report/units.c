@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Three significant digits are what a person compares; more would claim a precision that no sampled run has. */
+#include "report/units.h"
+
+#include <math.h>
+#include <stdio.h>
+
+static struct unit_text scaled(double v, double step, const char *const *units, unsigned n_units, const char *suffix)
+{
+	struct unit_text t;
+	unsigned u = 0;
+
+	if (!isfinite(v))
+		v = 0;
+	while (u + 1 < n_units && fabs(v) >= step * 0.9995) {
+		v /= step;
+		u++;
+	}
+	int decimals = u == 0 || fabs(v) >= 99.95 ? 0 : 1;
+	snprintf(t.s, sizeof t.s, "%.*f%s%s%s", decimals, v, *units[u] ? " " : "", units[u], suffix);
+	return t;
+}
+
+struct unit_text unit_tight(struct unit_text t)
+{
+	char *to = t.s;
+
+	for (const char *from = t.s; *from; from++)
+		if (*from != ' ')
+			*to++ = *from;
+	*to = '\0';
+	return t;
+}
+
+struct unit_text unit_ns(double ns)
+{
+	static const char *const small[] = {"ns", "µs", "ms", "s"};
+	struct unit_text t;
+
+	if (ns >= 3600e9)
+		snprintf(t.s, sizeof t.s, "%.1f h", ns / 3600e9);
+	else if (ns >= 600e9)
+		snprintf(t.s, sizeof t.s, "%.1f min", ns / 60e9);
+	else if (ns >= 1e9)
+		snprintf(t.s, sizeof t.s, "%.*f s", ns >= 99.95e9 ? 0 : ns >= 9.995e9 ? 1 : 2, ns / 1e9);
+	else
+		return scaled(ns, 1000, small, 4, "");
+	return t;
+}
+
+struct unit_text unit_count(double n)
+{
+	static const char *const units[] = {"", "k", "M", "G", "T"};
+
+	return scaled(n, 1000, units, 5, "");
+}
+
+struct unit_text unit_rate(double per_s)
+{
+	static const char *const units[] = {"", "k", "M", "G", "T"};
+	struct unit_text t;
+
+	if (per_s <= 0 || per_s >= 9.95)
+		return scaled(per_s, 1000, units, 5, "/s");
+	snprintf(t.s, sizeof t.s, per_s < 0.05 ? "<0.1/s" : "%.1f/s", per_s);
+	return t;
+}
+
+struct unit_text unit_bytes(double bytes)
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+
+	return scaled(bytes, 1024, units, 5, "");
+}
+
+struct unit_text unit_percent(double share)
+{
+	struct unit_text t;
+	double pc = isfinite(share) ? share * 100 : 0;
+
+	if (pc > 0 && pc < 0.5)
+		snprintf(t.s, sizeof t.s, "<1 %%");
+	else
+		snprintf(t.s, sizeof t.s, "%.0f %%", pc);
+	return t;
+}
