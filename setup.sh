@@ -1,10 +1,14 @@
 #!/bin/sh
-# Installs what building and testing lockstep needs, from Debian's packages. Root, or sudo.
+# Installs what building and running lockstep needs, from Debian 12's packages. Root, or sudo.
+#   ./setup.sh            to build and to run the demo
+#   ./setup.sh --tests    and to run all tests: without these, their checks are skipped
 set -eu
 SUDO=
 [ "$(id -u)" = 0 ] || SUDO=sudo
 PACKAGES="gcc g++ make cmake pkg-config git clang bpftool libbpf-dev libelf-dev libdw-dev libunwind-dev libiberty-dev
 libsqlite3-dev libjansson-dev uthash-dev libcmocka-dev libcap-ng-dev libseccomp-dev python3 sqlite3 procps iproute2 util-linux"
+TEST_PACKAGES="clang-format shellcheck mandoc bash-completion gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross"
+[ "${1:-}" != --tests ] || PACKAGES="$PACKAGES $TEST_PACKAGES"
 missing=
 for p in $PACKAGES; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"

@@ -119,7 +119,7 @@ const struct command cmd_export = {
 	.name = "export",
 	.summary = "convert a profile for other tools",
 	.usage = "export FILE --format NAME [OPTIONS]",
-	.about = "Writes the stacks of a profile, on-CPU and waiting, in the format of another tool.",
+	.about = "Writes the stacks of a profile, on-CPU and waiting, in another tool's format.",
 	.options = options,
 	.examples = {"lockstep export lockstep.db --format folded | flamegraph.pl > flame.svg",
 		     "lockstep export lockstep.db --format folded --kind wait -o waits.folded"},

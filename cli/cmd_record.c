@@ -71,8 +71,8 @@ const struct command cmd_record = {
 	.name = "record",
 	.summary = "the same, into a profile file",
 	.usage = "record [OPTIONS] -- CMD [ARG...]\n       lockstep record [OPTIONS] -p PID[,PID...]",
-	.about = "Observes CMD, or running processes until they end or Ctrl-C, and writes a profile\n"
-		 "for report, export and diff. With CMD, exits as CMD did.",
+	.about = "Observes CMD, or running processes until they end or Ctrl-C, and writes a\n"
+		 "profile for report, export and diff. With CMD, exits as CMD did.",
 	.options = options,
 	.examples = {"lockstep record -p $(pidof -s postgres) -d 10", "lockstep record -o before.db -- ./pipeline.sh"},
 	.stop_at_operand = true,

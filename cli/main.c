@@ -14,12 +14,12 @@
 static void print_help(FILE *out)
 {
 	fputs("usage: lockstep COMMAND [OPTIONS] ...\n\n"
-	      "Finds out what a tree of processes waits for: who, on whom, over what, from which\n"
-	      "lines, and what it costs.\n\n",
+	      "Finds out what a tree of processes waits for: who, on whom, over what, from\n"
+	      "which lines, and what it costs.\n\n",
 	      out);
 	for (const struct command *const *c = command_table; *c; c++)
 		fprintf(out, "  %-9s %s\n", (*c)->name, (*c)->summary);
-	fputs("\n'lockstep COMMAND --help' tells a command's options; 'lockstep --version' the version.\n\n"
+	fputs("\n'lockstep COMMAND --help' tells a command's options, '--version' the version.\n\n"
 	      "Examples:\n"
 	      "  lockstep run -- make -j8\n"
 	      "  lockstep record -p 4711 -d 10 && lockstep report lockstep.db\n",

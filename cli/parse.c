@@ -95,7 +95,7 @@ int parse_pids(const char *text, int32_t **pids, size_t *n, struct err *err)
 
 	for (const char *p = text;; p++) {
 		size_t len = strcspn(p, ",");
-		int32_t pid;
+		int32_t pid = 0;
 		if (len == 0)
 			return err_set(err, -EINVAL, "'%s': an empty PID in the list; give PID[,PID...]", text);
 		snprintf(item, sizeof item, "%.*s", (int)len, p);

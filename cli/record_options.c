@@ -70,8 +70,6 @@ static int check_target(struct record_options *o, const struct command *cmd, cha
 		s->command = operands;
 	if (s->replay_path)
 		s->backend = "replay";
-	else if (s->backend && strcmp(s->backend, "replay") == 0)
-		return message_usage(cmd->name, "--backend replay needs --replay FILE");
 	s->pids = o->pids;
 	for (size_t i = 0; i < s->n_pids; i++) {
 		struct err err;

@@ -14,7 +14,7 @@ enum { OPTION_BACKEND = OPTION_OWN, OPTION_REPLAY, OPTION_RECORD_EVENTS, OPTION_
 	{'p', "pid", "PID[,PID]", "observe running processes and their descendants instead", NULL},                              \
 		{'d', "duration", "SECS", "stop observing after SECS (the target goes on)", NULL},                               \
 		{'F', "frequency", "HZ", "on-CPU samples per second and CPU (default 99)", NULL},                                \
-		{OPTION_BACKEND, "backend", "NAME", "auto, kernel (exact) or user (no privileges)", "auto|kernel|user|replay"},  \
+		{OPTION_BACKEND, "backend", "NAME", "auto, kernel (exact) or user (no privileges)", "auto|kernel|user"},  \
 		{'q', "quiet", NULL, "say nothing but errors", NULL}, {'v', "verbose", NULL, "say what is done", NULL},          \
 		{OPTION_REPLAY, "replay", "FILE", NULL, NULL},                                                                   \
 	{                                                                                                                        \
