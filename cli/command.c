@@ -212,7 +212,6 @@ void command_print_help(const struct command *cmd)
 	for (const struct command_option *o = cmd->options; o->long_name; o++)
 		if (o->help)
 			print_option(o);
-	printf("  %-22s this page; 'man lockstep-%s' says more
-", "-h, --help", cmd->name);
+	printf("  %-22s this page; 'man lockstep-%s' says more\n", "-h, --help", cmd->name);
 	printf("\nExamples:\n  %s\n  %s\n", cmd->examples[0], cmd->examples[1]);
 }
