@@ -105,7 +105,16 @@ struct signal_struct {
 	int group_exit_code;
 };
 
+#if defined(__TARGET_ARCH_x86)
+struct thread_struct {
+	unsigned long fsbase;
+};
+#endif
+
 struct task_struct {
+#if defined(__TARGET_ARCH_x86)
+	struct thread_struct thread;
+#endif
 	unsigned int __state;
 	void *stack;
 	unsigned int flags;

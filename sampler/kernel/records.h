@@ -17,6 +17,7 @@ enum k_record {
 	K_EXIT,	    /* struct k_exit */
 	K_SEED,	    /* struct k_seed: a thread that existed at attach */
 	K_LOST,	    /* struct k_lost: totals of a thread's records that did not fit */
+	K_PY,	    /* struct k_py: Python frames of the snapshot that follows */
 };
 
 /* What kind of kernel object a key stands for; the top byte of the key. */
@@ -95,9 +96,17 @@ struct k_snap {
 	__u32 cpu, user_mode; /* K_SNAP_CPU: whether user code ran */
 	__u32 len;	   /* stack bytes that follow */
 	__u32 n_kernel;
+	__u64 futex; /* K_SNAP_WAIT in futex(): its address */
 	__u64 regs[K_REGS];
 	__u64 kstack[K_KSTACK];
 	/* followed by len bytes of stack, from regs' sp on */
+};
+
+#define K_PY_MAX 64
+struct k_py {
+	__u32 type, tid;
+	__u32 n, pad; /* pairs (code object, instruction pointer), youngest first */
+	__u64 pairs[2 * K_PY_MAX];
 };
 
 struct k_chan {

@@ -39,6 +39,8 @@ static __always_inline void regs_copy(struct pt_regs *r, __u64 *out)
 /* bpf_perf_event_data begins with the interrupted registers: cs is the 18th word */
 #define PERF_CTX_USER_MODE(ctx) ((((__u64 *)(ctx))[17] & 3) != 0)
 
+#define THREAD_POINTER(task) ((task)->thread.fsbase)
+
 #elif defined(__TARGET_ARCH_arm64)
 
 #define REG_IP(r) ((r)->pc)
@@ -57,6 +59,7 @@ static __always_inline void regs_copy(struct pt_regs *r, __u64 *out)
 }
 
 #define PERF_CTX_USER_MODE(ctx) ((((__u64 *)(ctx))[33] & 0xf) == 0)
+#define THREAD_POINTER(task) 0 /* Python thread states are found by native id */
 
 #endif
 

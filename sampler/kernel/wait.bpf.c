@@ -16,6 +16,7 @@
 #include <bpf/bpf_tracing.h>
 #include "sampler/kernel/records.h"
 #include "sampler/kernel/regs.bpf.h"
+#include "sampler/runtime/python_bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -65,7 +66,7 @@ struct thread_state {
 	__u32 snap_seq;
 	__u32 countdown;
 	__u32 fold_count, handoff_count, handoff_tid, fold_ns;
-	__u64 t_emit, scratch;
+	__u64 t_emit, scratch, py_tstate;
 	__u64 rchar, wchar, syscr, syscw; /* at the last record */
 	__u64 lost_count, lost_blocked, lost_runq, lost_first, lost_last;
 	struct cached_site sites[SITE_CACHE];
@@ -190,8 +191,45 @@ static __always_inline void site_mark_snapped(struct thread_state *st, struct ca
 	bpf_map_update_elem(&sites, &k, &v, BPF_ANY);
 }
 
+/* ---- Python frames: since 3.11 they leave no trace in the C stack's depth, and only this moment has them ---- */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct python_offsets);
+} python SEC(".maps");
+__u32 python_processes = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* one per CPU, set by user space */
+	__type(key, __u32);
+	__type(value, struct k_py);
+} python_scratch SEC(".maps");
+
+static __noinline void tell_python(struct thread_state *st, struct task_struct *t)
+{
+	__u32 tgid = st->tgid, cpu = bpf_get_smp_processor_id();
+	struct python_offsets *o = bpf_map_lookup_elem(&python, &tgid);
+	struct k_py *r = bpf_map_lookup_elem(&python_scratch, &cpu);
+	if (!o || !r)
+		return;
+	int n = python_walk_bpf(o, NULL, THREAD_POINTER(t), st->tid, &st->py_tstate, r->pairs, K_PY_MAX);
+	if (n <= 0)
+		return;
+	if (n > K_PY_MAX)
+		n = K_PY_MAX;
+	r->type = K_PY;
+	r->tid = st->tid;
+	r->n = n;
+	__u32 len = sizeof(*r) - sizeof(r->pairs) + n * 16;
+	if (len > sizeof(*r))
+		len = sizeof(*r);
+	bpf_ringbuf_output(&ring, r, len, BPF_RB_NO_WAKEUP);
+}
+
 struct snap_request {
-	__u64 time;
+	__u64 time, futex;
 	__u32 why, tid, tgid, for_tid, seq, user_mode;
 };
 
@@ -217,6 +255,7 @@ static __noinline int snapshot(void *ctx, struct pt_regs *regs, const struct sna
 	o->for_tid = head->for_tid;
 	o->seq = head->seq;
 	o->time = head->time;
+	o->futex = head->futex;
 	o->cpu = cpu;
 	o->user_mode = head->user_mode;
 	regs_copy(regs, o->regs);
@@ -593,6 +632,10 @@ static __always_inline void leave_blocked(void *ctx, struct thread_state *st, st
 	if (sample || first_sight_allowed(c)) {
 		struct snap_request head = {.why = K_SNAP_WAIT, .tid = st->tid, .tgid = st->tgid, .for_tid = st->tid, .time = now};
 		head.seq = ++st->snap_seq;
+		if (f & SYS_FUTEX)
+			head.futex = REG_ARG0(regs);
+		if (python_processes)
+			tell_python(st, t);
 		if (snapshot(ctx, regs, &head)) {
 			st->snap = head.seq;
 			if (!c->snapped)
@@ -713,6 +756,8 @@ int BPF_PROG(on_waking, struct task_struct *p)
 	if (st->sampled || first_sight_allowed(c)) {
 		struct snap_request head = {.why = K_SNAP_WAKER, .tid = w->tid, .tgid = w->tgid, .for_tid = st->tid, .time = st->t_wake};
 		head.seq = ++st->snap_seq;
+		if (python_processes)
+			tell_python(w, waker);
 		if (snapshot(ctx, regs, &head)) {
 			st->waker_snap = head.seq;
 			if (!c->snapped)
@@ -778,6 +823,7 @@ int BPF_PROG(on_exec, struct task_struct *t, int old_pid, struct linux_binprm *b
 		return 0;
 	st->tid = t->pid;
 	/* the address space is new: (ip, sp) mean something else now, and close-on-exec files are gone */
+	st->py_tstate = 0;
 	__builtin_memset(st->sites, 0, sizeof(st->sites));
 	__builtin_memset(st->fds, 0, sizeof(st->fds));
 	struct k_exec *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
@@ -857,6 +903,8 @@ int on_clock(void *ctx)
 		ks->samples++;
 	struct snap_request head = {.why = K_SNAP_CPU, .tid = st->tid, .tgid = st->tgid, .time = bpf_ktime_get_ns()};
 	head.user_mode = PERF_CTX_USER_MODE(ctx);
+	if (python_processes)
+		tell_python(st, t);
 	snapshot(ctx, (struct pt_regs *)bpf_task_pt_regs(t), &head);
 	return 0;
 }
