@@ -78,6 +78,7 @@ void tracked_thread_remove(struct tracked *t, struct tracked_thread *th)
 	struct tracked_thread **slot = &t->cache[(uint32_t)th->tid % THREAD_CACHE];
 	if (*slot == th)
 		*slot = NULL;
+	t->ended[(uint32_t)th->tid % THREAD_CACHE] = th->tid;
 	HASH_DEL(t->threads, th);
 	free(th);
 }

@@ -55,12 +55,18 @@ struct tracked {
 	struct tracked_process *processes;
 	struct tracked_thread *threads;
 	struct tracked_thread *cache[THREAD_CACHE];
+	int32_t ended[THREAD_CACHE]; /* threads of the tree that ended lately: their last act may be to wake their parent */
 };
 
 void tracked_fini(struct tracked *t);
 struct tracked_process *tracked_process(struct tracked *t, int32_t pid);		/* NULL: unknown */
 struct tracked_process *tracked_process_add(struct tracked *t, int32_t pid);	/* NULL: out of memory; as is not set */
 void tracked_process_remove(struct tracked *t, struct tracked_process *p);	/* frees its address space */
+/* Whether tid was a member not long ago. */
+static inline bool tracked_ended(const struct tracked *t, int32_t tid)
+{
+	return t->ended[(uint32_t)tid % THREAD_CACHE] == tid;
+}
 struct tracked_thread *tracked_thread_slow(struct tracked *t, int32_t tid);
 struct tracked_thread *tracked_thread_add(struct tracked *t, int32_t tid, int32_t pid);
 void tracked_thread_remove(struct tracked *t, struct tracked_thread *th);

@@ -290,7 +290,8 @@ static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 		tell_thread(b, th, p ? p->comm : "", r->t_run);
 		return;
 	}
-	if (r->waker_tid && r->waker_ctx == K_CTX_TASK && !tracked_thread(&b->tracked, r->waker_tid))
+	if (r->waker_tid && r->waker_ctx == K_CTX_TASK && !tracked_thread(&b->tracked, r->waker_tid) &&
+	    !tracked_ended(&b->tracked, r->waker_tid))
 		processes_outside(b, r->waker_tid, r->t_wake);
 	struct event ev;
 	ev.kind = EV_WAIT;

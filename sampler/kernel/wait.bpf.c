@@ -214,7 +214,11 @@ static __noinline void tell_python(struct thread_state *st, struct task_struct *
 	struct k_py *r = bpf_map_lookup_elem(&python_scratch, &cpu);
 	if (!o || !r)
 		return;
+#ifdef NO_PY
+	int n = 0;
+#else
 	int n = python_walk_bpf(o, NULL, THREAD_POINTER(t), st->tid, &st->py_tstate, r->pairs, K_PY_MAX);
+#endif
 	if (n <= 0)
 		return;
 	if (n > K_PY_MAX)
