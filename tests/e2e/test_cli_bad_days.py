@@ -121,7 +121,7 @@ class Unprivileged(Base):
 
 
 class Hostile(Base):
-    NAMES = ["\033[2J\033[31mred", "a\nb\rc\td", "</script><script>", "\xff\xfe", "$(reboot)`x`;'\"", "pipe|table", "x" * 200, "\u202egpj.exe"]
+    NAMES = ["\033[2J\033[31mred", "a\nb\rc\td", "<script>alert(1)<!--", "\xff\xfe", "$(reboot)`x`;'\"", "pipe|table", "x" * 200, "\u202egpj.exe"]
 
     @cli.for_each_backend
     def test_names_never_drive_the_terminal(self, backend):
