@@ -16,7 +16,7 @@
 #include <bpf/bpf_tracing.h>
 #include "sampler/kernel/records.h"
 #include "sampler/kernel/regs.bpf.h"
-#include "sampler/runtime/python_bpf.h"
+#include "sampler/kernel/python.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -212,14 +212,15 @@ static __noinline void tell_python(struct thread_state *st, struct task_struct *
 	__u32 tgid = st->tgid, cpu = bpf_get_smp_processor_id();
 	struct python_offsets *o = bpf_map_lookup_elem(&python, &tgid);
 	struct k_py *r = bpf_map_lookup_elem(&python_scratch, &cpu);
-	if (!o || !r)
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop) || !o || !r)
 		return;
-#ifdef NO_PY
-	int n = 0;
-#else
-	int n = python_walk_bpf(o, NULL, THREAD_POINTER(t), st->tid, &st->py_tstate, r->pairs, K_PY_MAX);
-#endif
-	if (n <= 0)
+	__u64 tp = THREAD_POINTER(t);
+	if (!st->py_tstate || !py_tstate_holds(o, st->py_tstate, tp, st->tid))
+		st->py_tstate = py_tstate(o, tp, st->tid);
+	if (!st->py_tstate)
+		return;
+	__u32 n = py_walk(o, st->py_tstate, r);
+	if (!n)
 		return;
 	if (n > K_PY_MAX)
 		n = K_PY_MAX;
