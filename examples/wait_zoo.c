@@ -54,7 +54,7 @@ struct zoo {
 static struct zoo *zoo;
 
 static int pipe_r[2], pipe_w[2], fifo[2], stream[2], dgram[2], seq[2], full[2], tcp4[2], tcp6[2], udp[2], event, poll_pipe[2],
-    select_pipe[2], epoll_pipe[2], epoll_fd, accept_tcp, accept_unix, file_rw, lock_fd;
+	select_pipe[2], epoll_pipe[2], epoll_fd, accept_tcp, accept_unix, file_rw, lock_fd;
 static int sysv_msg, sysv_sem;
 static mqd_t posix_mq;
 static struct sockaddr_in accept_addr;
@@ -80,13 +80,15 @@ static unsigned char *cold;
 	}
 
 EXHIBIT(pipe_read)
-READS(pipe_read, pipe_r[0]) FEED(pipe_read) WRITES(pipe_r[1]) EXHIBIT(fifo_read) READS(fifo_read, fifo[0]) FEED(fifo_read)
-    WRITES(fifo[1]) EXHIBIT(unix_stream) READS(unix_stream, stream[0]) FEED(unix_stream) WRITES(stream[1]) EXHIBIT(unix_dgram)
-	READS(unix_dgram, dgram[0]) FEED(unix_dgram) WRITES(dgram[1]) EXHIBIT(unix_seqpacket) READS(unix_seqpacket, seq[0])
-	    FEED(unix_seqpacket) WRITES(seq[1]) EXHIBIT(tcp4) READS(tcp4, tcp4[0]) FEED(tcp4) WRITES(tcp4[1]) EXHIBIT(tcp6)
-		READS(tcp6, tcp6[0]) FEED(tcp6) WRITES(tcp6[1]) EXHIBIT(udp) READS(udp, udp[0]) FEED(udp) WRITES(udp[1])
+READS(pipe_read, pipe_r[0])
+FEED(pipe_read) WRITES(pipe_r[1]) EXHIBIT(fifo_read) READS(fifo_read, fifo[0]) FEED(fifo_read) WRITES(fifo[1])
+	EXHIBIT(unix_stream) READS(unix_stream, stream[0]) FEED(unix_stream) WRITES(stream[1]) EXHIBIT(unix_dgram)
+		READS(unix_dgram, dgram[0]) FEED(unix_dgram) WRITES(dgram[1]) EXHIBIT(unix_seqpacket)
+			READS(unix_seqpacket, seq[0]) FEED(unix_seqpacket) WRITES(seq[1]) EXHIBIT(tcp4) READS(tcp4, tcp4[0])
+				FEED(tcp4) WRITES(tcp4[1]) EXHIBIT(tcp6) READS(tcp6, tcp6[0]) FEED(tcp6) WRITES(tcp6[1])
+					EXHIBIT(udp) READS(udp, udp[0]) FEED(udp) WRITES(udp[1])
 
-		    EXHIBIT(eventfd)
+						EXHIBIT(eventfd)
 {
 	uint64_t v;
 	int r = (int)AT("eventfd", read(event, &v, sizeof v));
@@ -151,7 +153,7 @@ FEED(select) WRITES(select_pipe[1]) EXHIBIT(epoll)
 FEED(epoll)
 WRITES(epoll_pipe[1])
 
-    EXHIBIT(futex_private)
+EXHIBIT(futex_private)
 {
 	uint32_t seen = atomic_load(&private_word);
 	int r = (int)AT("futex_private", syscall(SYS_futex, &private_word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0));
@@ -370,38 +372,38 @@ EXHIBIT(page_fault)
 }
 
 static const struct exhibit exhibits[] = {
-    {"pipe_read", "pipe_read", "pipe", wait_pipe_read, feed_pipe_read},
-    {"fifo_read", "pipe_read", "pipe", wait_fifo_read, feed_fifo_read},
-    {"pipe_write", "pipe_write", "pipe", wait_pipe_write, feed_pipe_write},
-    {"unix_stream", "unix_read", "unix", wait_unix_stream, feed_unix_stream},
-    {"unix_dgram", "unix_read", "unix", wait_unix_dgram, feed_unix_dgram},
-    {"unix_seqpacket", "unix_read", "unix", wait_unix_seqpacket, feed_unix_seqpacket},
-    {"unix_write", "unix_write", "unix", wait_unix_write, feed_unix_write},
-    {"tcp4", "tcp_read", "tcp", wait_tcp4, feed_tcp4},
-    {"tcp6", "tcp_read", "tcp", wait_tcp6, feed_tcp6},
-    {"udp", "tcp_read", "tcp", wait_udp, feed_udp},
-    {"eventfd", "ipc_queue", "eventfd", wait_eventfd, feed_eventfd},
-    {"poll", "poll", "pipe", wait_poll, feed_poll},
-    {"select", "poll", "pipe", wait_select, feed_select},
-    {"epoll", "poll", "pipe", wait_epoll, feed_epoll},
-    {"futex_private", "futex", "futex", wait_futex_private, NULL},
-    {"condvar", "futex", "futex", wait_condvar, NULL},
-    {"futex_shared", "futex", "futex", wait_futex_shared, feed_futex_shared},
-    {"posix_sem", "futex", "futex", wait_posix_sem, feed_posix_sem},
-    {"posix_mq", "ipc_queue", "posix", wait_posix_mq, feed_posix_mq},
-    {"sysv_msg", "ipc_queue", "sysv", wait_sysv_msg, feed_sysv_msg},
-    {"sysv_sem", "ipc_queue|lock", "sysv", wait_sysv_sem, feed_sysv_sem},
-    {"accept", "accept", "tcp", wait_accept, feed_accept},
-    {"connect", "tcp_connect|unix_write|other", "unix", wait_connect, feed_connect},
-    {"sigwait", "signal", "any", wait_sigwait, feed_sigwait},
-    {"pause", "signal", "any", wait_pause, feed_pause},
-    {"child", "child", "child", wait_child, NULL},
-    {"sleep", "sleep", "timer", wait_sleep, NULL},
-    {"flock", "lock", "any", wait_flock, NULL},
-    {"fcntl_lock", "lock", "any", wait_fcntl_lock, NULL},
-    {"fsync", "file_io", "file", wait_fsync, NULL},
-    {"file_read", "file_io", "file", wait_file_read, NULL},
-    {"page_fault", "page_fault", "file", wait_page_fault, NULL},
+	{"pipe_read", "pipe_read", "pipe", wait_pipe_read, feed_pipe_read},
+	{"fifo_read", "pipe_read", "pipe", wait_fifo_read, feed_fifo_read},
+	{"pipe_write", "pipe_write", "pipe", wait_pipe_write, feed_pipe_write},
+	{"unix_stream", "unix_read", "unix", wait_unix_stream, feed_unix_stream},
+	{"unix_dgram", "unix_read", "unix", wait_unix_dgram, feed_unix_dgram},
+	{"unix_seqpacket", "unix_read", "unix", wait_unix_seqpacket, feed_unix_seqpacket},
+	{"unix_write", "unix_write", "unix", wait_unix_write, feed_unix_write},
+	{"tcp4", "tcp_read", "tcp", wait_tcp4, feed_tcp4},
+	{"tcp6", "tcp_read", "tcp", wait_tcp6, feed_tcp6},
+	{"udp", "tcp_read", "tcp", wait_udp, feed_udp},
+	{"eventfd", "ipc_queue", "eventfd", wait_eventfd, feed_eventfd},
+	{"poll", "poll", "pipe", wait_poll, feed_poll},
+	{"select", "poll", "pipe", wait_select, feed_select},
+	{"epoll", "poll", "pipe", wait_epoll, feed_epoll},
+	{"futex_private", "futex", "futex", wait_futex_private, NULL},
+	{"condvar", "futex", "futex", wait_condvar, NULL},
+	{"futex_shared", "futex", "futex", wait_futex_shared, feed_futex_shared},
+	{"posix_sem", "futex", "futex", wait_posix_sem, feed_posix_sem},
+	{"posix_mq", "ipc_queue", "posix", wait_posix_mq, feed_posix_mq},
+	{"sysv_msg", "ipc_queue", "sysv", wait_sysv_msg, feed_sysv_msg},
+	{"sysv_sem", "ipc_queue|lock", "sysv", wait_sysv_sem, feed_sysv_sem},
+	{"accept", "accept", "tcp", wait_accept, feed_accept},
+	{"connect", "tcp_connect|unix_write|other", "unix", wait_connect, feed_connect},
+	{"sigwait", "signal", "any", wait_sigwait, feed_sigwait},
+	{"pause", "signal", "any", wait_pause, feed_pause},
+	{"child", "child", "child", wait_child, NULL},
+	{"sleep", "sleep", "timer", wait_sleep, NULL},
+	{"flock", "lock", "any", wait_flock, NULL},
+	{"fcntl_lock", "lock", "any", wait_fcntl_lock, NULL},
+	{"fsync", "file_io", "file", wait_fsync, NULL},
+	{"file_read", "file_io", "file", wait_file_read, NULL},
+	{"page_fault", "page_fault", "file", wait_page_fault, NULL},
 };
 #define N_EXHIBITS (sizeof exhibits / sizeof exhibits[0])
 
