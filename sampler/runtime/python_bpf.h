@@ -22,11 +22,14 @@
 #ifdef __bpf__
 #define PYTHON_READ(mem, dst, len, addr) bpf_probe_read_user(dst, len, (const void *)(addr))
 #define PYTHON_INLINE static __always_inline
+#define python_u64 __u64
 #else
+#include <stdint.h>
 /* Returns 0 or a negative number; mem is whatever the includer passed to the walk. */
-static inline int python_read_target(void *mem, void *dst, __u32 len, __u64 addr);
+static inline int python_read_target(void *mem, void *dst, __u32 len, uint64_t addr);
 #define PYTHON_READ(mem, dst, len, addr) python_read_target(mem, dst, len, addr)
 #define PYTHON_INLINE static inline __attribute__((always_inline))
+#define python_u64 uint64_t
 #endif
 
 #include "sampler/runtime/python_offsets.h"
@@ -36,9 +39,9 @@ static inline int python_read_target(void *mem, void *dst, __u32 len, __u64 addr
 /* Finds the PyThreadState of a thread: by thread pointer (pthread_self), else by native id (tid in the thread's own PID
  * namespace); pass 0 for what is not known. Of several (sub-interpreters) the first in list order, newest interpreter
  * first, that has frames. Returns its address or 0. */
-PYTHON_INLINE __u64 python_find_tstate(const struct python_offsets *o, void *mem, __u64 thread_pointer, __u32 native_id)
+PYTHON_INLINE python_u64 python_find_tstate(const struct python_offsets *o, void *mem, python_u64 thread_pointer, __u32 native_id)
 {
-	__u64 interp = 0, ts = 0, id, frame, idle = 0;
+	python_u64 interp = 0, ts = 0, id, frame, idle = 0;
 
 	if (PYTHON_READ(mem, &interp, sizeof interp, o->runtime + o->runtime_interp_head) || !interp)
 		return 0;
@@ -77,9 +80,9 @@ PYTHON_INLINE __u64 python_find_tstate(const struct python_offsets *o, void *mem
 /* Fills out[0 .. 2 * max) with the frames of one thread state. Returns the number of pairs (max: there may be more),
  * or -1 when memory could not be read before the first one. No branch but for failed reads: the verifier walks every path
  * of every round. */
-PYTHON_INLINE int python_walk_frames(const struct python_offsets *o, void *mem, __u64 tstate, __u64 *out, const int max)
+PYTHON_INLINE int python_walk_frames(const struct python_offsets *o, void *mem, python_u64 tstate, python_u64 *out, const int max)
 {
-	__u64 frame = 0, code, instr, flags;
+	python_u64 frame = 0, at, code, instr, shim;
 	__u8 mark;
 	int n;
 
@@ -96,21 +99,22 @@ PYTHON_INLINE int python_walk_frames(const struct python_offsets *o, void *mem, 
 			break;
 		if (PYTHON_READ(mem, &mark, sizeof mark, frame + o->frame_mark))
 			break;
-		if (PYTHON_READ(mem, &frame, sizeof frame, frame + o->frame_previous))
+		at = frame;
+		if (PYTHON_READ(mem, &frame, sizeof frame, at + o->frame_previous))
 			frame = 0;
-		flags = (mark >= o->entry_min) * PYTHON_PAIR_ENTRY + (mark >= o->shim_min) * PYTHON_PAIR_SHIM;
-		out[2 * n] = (code & ~PYTHON_PAIR_MASK) | flags;
-		out[2 * n + 1] = instr;
+		shim = mark >= o->shim_min;
+		out[2 * n] = (code & ~PYTHON_PAIR_MASK) | (mark >= o->entry_min) * PYTHON_PAIR_ENTRY | shim * PYTHON_PAIR_SHIM;
+		out[2 * n + 1] = instr ^ ((instr ^ at) & -shim);
 	}
 	return n;
 }
 
 /* Both, with a per-thread cache of the thread state (may be NULL; 0 at first): one read checks that the cached one still is
  * this thread's. Returns the number of pairs, 0 when the thread runs no Python, -1 when memory could not be read. */
-PYTHON_INLINE int python_walk_bpf(const struct python_offsets *o, void *mem, __u64 thread_pointer, __u32 native_id,
-				  __u64 *cached_tstate, __u64 *out, const int max)
+PYTHON_INLINE int python_walk_bpf(const struct python_offsets *o, void *mem, python_u64 thread_pointer, __u32 native_id,
+				  python_u64 *cached_tstate, python_u64 *out, const int max)
 {
-	__u64 ts = cached_tstate ? *cached_tstate : 0, id = 0;
+	python_u64 ts = cached_tstate ? *cached_tstate : 0, id = 0;
 
 	if (ts) {
 		if (thread_pointer) {

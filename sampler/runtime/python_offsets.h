@@ -34,7 +34,8 @@ struct python_offsets {
 /* A pair is out[2 * i] = code object | flags (code objects are 8-aligned at least), out[2 * i + 1] = the instruction
  * pointer (3.11+: prev_instr or instr_ptr) or f_lasti. */
 #define PYTHON_PAIR_ENTRY 1u /* the oldest Python frame that runs in its C frame: an eval frame of the native stack ends here */
-#define PYTHON_PAIR_SHIM 2u  /* no frame: the frame before it was the oldest of its C frame */
+#define PYTHON_PAIR_SHIM 2u  /* no frame: the frame before it was the oldest of its C frame; the second word is its address, which
+			      * lies in the C frame of the eval function */
 #define PYTHON_PAIR_MASK 7ull
 
 #endif

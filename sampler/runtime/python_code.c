@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Code objects to names and lines. In: (code object, instruction) pairs; out: the backend's ids of source frames. Names are read while
+ * the process lives and kept after it: per process, keyed by the code object's address.
+ *
+ * An address is no identity: eval() in a loop frees a code object and the next one takes its place. So before a stack is resolved all
+ * its code objects' heads are read in one call and compared with what the cache knew: name, file and table pointers, first line.
+ * After a fork the child's code objects are the parent's: equal heads share the parent's entries without reading a string, and a child
+ * that died too early is still told by them.
+ */
+#include "sampler/runtime/python.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#define MAX_CODES 100000     /* of one process: then the cache starts anew */
+#define MAX_TABLE (1u << 20) /* bytes of a line table */
+#define MAX_HEAD 512	     /* python_layout.c checks code_size */
+#define BATCH 32
+
+struct line_id {
+	uint64_t instr;
+	uint32_t id;
+	UT_hash_handle hh;
+};
+
+struct identity {
+	uint64_t type, filename, name, qualname, table;
+	uint32_t first_line;
+};
+
+struct code {
+	uint64_t addr;
+	struct identity identity;
+	char *function, *file;
+	uint8_t *table;
+	size_t table_len;
+	struct line_id *lines;
+	UT_hash_handle hh;
+};
+
+struct python_code_cache {
+	struct code *codes;
+	struct python_code_cache *parent; /* counted */
+	unsigned refs;
+	uint32_t unresolved; /* id of the placeholder, 0 not asked yet */
+};
+
+static void code_free(struct code *c)
+{
+	struct line_id *l, *next;
+
+	HASH_ITER(hh, c->lines, l, next) {
+		HASH_DEL(c->lines, l);
+		free(l);
+	}
+	free(c->function);
+	free(c->file);
+	free(c->table);
+	free(c);
+}
+
+static void codes_clear(struct python_code_cache *cache)
+{
+	struct code *c, *next;
+
+	HASH_ITER(hh, cache->codes, c, next) {
+		HASH_DEL(cache->codes, c);
+		code_free(c);
+	}
+}
+
+struct python_code_cache *python_codes_new(struct python_code_cache *parent)
+{
+	struct python_code_cache *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return NULL;
+	c->refs = 1;
+	/* A child of a child shares with its nearest ancestor that has names: chains stay short. */
+	while (parent && !parent->codes)
+		parent = parent->parent;
+	if (parent) {
+		parent->refs++;
+		c->parent = parent;
+	}
+	return c;
+}
+
+void python_codes_free(struct python_code_cache *c)
+{
+	while (c && --c->refs == 0) {
+		struct python_code_cache *parent = c->parent;
+		codes_clear(c);
+		free(c);
+		c = parent;
+	}
+}
+
+static struct code *find_here(struct python_code_cache *cache, uint64_t addr)
+{
+	struct code *c;
+
+	HASH_FIND(hh, cache->codes, &addr, sizeof addr, c);
+	return c;
+}
+
+static uint64_t head_u64(const uint8_t *head, uint32_t at)
+{
+	uint64_t v;
+
+	memcpy(&v, head + at, sizeof v);
+	return v;
+}
+
+static struct identity identity_of(const struct python_layout *l, const uint8_t *head)
+{
+	struct identity id = {.type = head_u64(head, 8),
+			      .filename = head_u64(head, l->code_filename),
+			      .name = head_u64(head, l->code_name),
+			      .qualname = l->code_qualname ? head_u64(head, l->code_qualname) : 0,
+			      .table = head_u64(head, l->code_linetable)};
+
+	memcpy(&id.first_line, head + l->code_firstlineno, sizeof id.first_line);
+	return id;
+}
+
+static bool identity_equal(const struct identity *a, const struct identity *b)
+{
+	return a->type == b->type && a->filename == b->filename && a->name == b->name && a->qualname == b->qualname &&
+	       a->table == b->table && a->first_line == b->first_line;
+}
+
+static void check_batch(struct python_process *p, struct runtime_env *env, struct code **codes, unsigned n)
+{
+	uint8_t heads[BATCH][MAX_HEAD];
+	struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
+	uint64_t whole;
+
+	for (unsigned i = 0; i < n; i++) {
+		local[i] = (struct iovec){heads[i], p->layout.code_size};
+		remote[i] = (struct iovec){(void *)(uintptr_t)codes[i]->addr, p->layout.code_size};
+	}
+	whole = target_read_many(env->memory, local, remote, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct identity now;
+		if (!(whole & 1ull << i))
+			continue; /* gone: what we knew stays the best answer */
+		now = identity_of(&p->layout, heads[i]);
+		if (!identity_equal(&now, &codes[i]->identity)) {
+			HASH_DEL(p->codes->codes, codes[i]);
+			code_free(codes[i]);
+		}
+	}
+}
+
+void python_codes_verify(struct python_process *p, struct runtime_env *env, const uint64_t *pairs, size_t n)
+{
+	struct code *batch[BATCH];
+	unsigned k = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct code *c;
+		unsigned seen = 0;
+		if (pairs[2 * i] & PYTHON_PAIR_SHIM)
+			continue;
+		c = find_here(p->codes, pairs[2 * i] & ~PYTHON_PAIR_MASK);
+		if (!c)
+			continue;
+		while (seen < k && batch[seen] != c)
+			seen++;
+		if (seen < k)
+			continue; /* recursion */
+		batch[k++] = c;
+		if (k == BATCH) {
+			check_batch(p, env, batch, k);
+			k = 0;
+		}
+	}
+	if (k)
+		check_batch(p, env, batch, k);
+}
+
+static uint8_t *read_table(struct python_process *p, struct target_memory *m, uint64_t bytes, size_t *len)
+{
+	uint64_t size = target_u64(m, bytes + p->layout.bytes_size);
+	uint8_t *t;
+
+	*len = 0;
+	if (!bytes || size == 0 || size > MAX_TABLE)
+		return NULL;
+	t = malloc(size);
+	if (!t || target_read(m, bytes + p->layout.bytes_data, t, size)) {
+		free(t);
+		return NULL;
+	}
+	*len = size;
+	return t;
+}
+
+static char *read_name(struct python_process *p, struct target_memory *m, uint64_t str)
+{
+	char buf[4096];
+
+	return str && python_string(m, &p->layout, str, buf, sizeof buf) >= 0 ? strdup(buf) : NULL;
+}
+
+/* Of an ancestor: the entry for the same address, if identity is NULL or equal. */
+static struct code *find_inherited(struct python_process *p, uint64_t addr, const struct identity *identity)
+{
+	for (struct python_code_cache *c = p->codes->parent; c; c = c->parent) {
+		struct code *found = find_here(c, addr);
+		if (found)
+			return !identity || identity_equal(identity, &found->identity) ? found : NULL;
+	}
+	return NULL;
+}
+
+static bool copy_names(struct code *c, const struct code *from)
+{
+	if (!from)
+		return false;
+	c->function = strdup(from->function);
+	c->file = strdup(from->file);
+	c->table = from->table ? malloc(from->table_len) : NULL;
+	if (c->table) {
+		memcpy(c->table, from->table, from->table_len);
+		c->table_len = from->table_len;
+	}
+	return c->function && c->file;
+}
+
+static bool read_names(struct python_process *p, struct runtime_env *env, struct code *c)
+{
+	const struct identity *id = &c->identity;
+
+	c->function = read_name(p, env->memory, id->qualname ? id->qualname : id->name);
+	c->file = read_name(p, env->memory, id->filename);
+	c->table = read_table(p, env->memory, id->table, &c->table_len);
+	env->counters->names_read++;
+	return c->function && c->file;
+}
+
+static struct code *code_load(struct python_process *p, struct runtime_env *env, uint64_t addr)
+{
+	const struct python_layout *l = &p->layout;
+	uint8_t head[MAX_HEAD];
+	struct code *c;
+
+	if (!addr)
+		return NULL;
+	if (target_read(env->memory, addr, head, l->code_size))
+		return find_inherited(p, addr, NULL);
+	struct identity identity = identity_of(l, head);
+	if (p->code_type && identity.type != p->code_type)
+		return NULL; /* freed since */
+	c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	c->addr = addr;
+	c->identity = identity;
+	/* A failed copy (no memory) must not leak into a read. */
+	if (!copy_names(c, find_inherited(p, addr, &identity)) && (c->function || c->file || !read_names(p, env, c))) {
+		code_free(c);
+		return NULL;
+	}
+	if (HASH_COUNT(p->codes->codes) >= MAX_CODES)
+		codes_clear(p->codes);
+	HASH_ADD(hh, p->codes->codes, addr, sizeof c->addr, c);
+	return c;
+}
+
+static uint32_t code_line(const struct python_layout *l, const struct code *c, uint64_t instr)
+{
+	int64_t offset;
+	uint32_t line;
+
+	if (l->walk.flags & PYTHON_F_INSTR_INDEX) {
+		offset = (int32_t)instr;
+		if (l->lines == PYTHON_LINETABLE_310 && offset > 0)
+			offset *= 2; /* 3.10 counts code units */
+	} else {
+		offset = (int64_t)(instr - (c->addr + l->code_bytes));
+		if (offset > INT32_MAX || offset < INT32_MIN)
+			return 0;
+	}
+	if (!c->table)
+		return c->identity.first_line;
+	line = python_line(l->lines, c->table, c->table_len, c->identity.first_line, offset);
+	return line;
+}
+
+static uint32_t unresolved(struct python_process *p, struct runtime_env *env)
+{
+	struct source_frame f = {.function = "[python frame]", .module = p->module, .language = LANG_PYTHON};
+
+	env->counters->unresolved++;
+	if (!p->codes->unresolved)
+		p->codes->unresolved = env->opt->intern(env->opt->ctx, &f);
+	return p->codes->unresolved;
+}
+
+uint32_t python_resolve(struct python_process *p, struct runtime_env *env, uint64_t code, uint64_t instr)
+{
+	struct source_frame f = {.module = p->module, .language = LANG_PYTHON};
+	struct code *c = find_here(p->codes, code);
+	struct line_id *l;
+
+	if (p->layout.walk.flags & PYTHON_F_INSTR_INDEX)
+		instr = (uint32_t)instr;
+	if (!c)
+		c = code_load(p, env, code);
+	if (!c)
+		return unresolved(p, env);
+	HASH_FIND(hh, c->lines, &instr, sizeof instr, l);
+	if (l)
+		return l->id;
+	f.function = c->function;
+	f.file = c->file;
+	f.line = code_line(&p->layout, c, instr);
+	l = calloc(1, sizeof *l);
+	if (!l)
+		return env->opt->intern(env->opt->ctx, &f);
+	l->instr = instr;
+	l->id = env->opt->intern(env->opt->ctx, &f);
+	HASH_ADD(hh, c->lines, instr, sizeof l->instr, l);
+	return l->id;
+}
+
+bool python_code_names(struct python_process *p, uint64_t code, const char **function, const char **file)
+{
+	struct code *c = find_here(p->codes, code);
+
+	if (!c)
+		c = find_inherited(p, code, NULL);
+	if (!c)
+		return false;
+	*function = c->function;
+	*file = c->file;
+	return true;
+}
