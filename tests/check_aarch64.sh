@@ -20,7 +20,7 @@ for f in $(git ls-files 'sampler/*.c' 'aggregate/*.c' 'report/*.c' 'cli/*.c' 'ex
 	}
 done
 for f in $(git ls-files '*.bpf.c'); do
-	clang -target bpf -mcpu=v3 -D__TARGET_ARCH_arm64 -O2 -g -Wall -I. -c "$f" -o /dev/null || {
+	clang -target bpf -mcpu=v3 -D__TARGET_ARCH_arm64 -O2 -g -Wall -I. -idirafter /usr/aarch64-linux-gnu/include -c "$f" -o /dev/null || {
 		echo "aarch64: $f does not compile"
 		status=1
 	}
