@@ -25,23 +25,25 @@ struct site {
 #define AT(LABEL, CALL)                                                                                                          \
 	({                                                                                                                       \
 		static const struct site site_                                                                                   \
-		    __attribute__((section("sites"), used, aligned(8))) = {LABEL, __func__, __FILE__, __LINE__};                 \
+			__attribute__((section("sites"), used, aligned(8))) = {LABEL, __func__, __FILE__, __LINE__};             \
 		(CALL);                                                                                                          \
 	})
 
 struct options {
-	double seconds;   /* how long to run; ignored when rounds > 0 */
+	double seconds;	  /* how long to run; ignored when rounds > 0 */
 	uint64_t rounds;  /* fixed number of round trips / items; 0: by time */
-	uint64_t size;    /* bytes per message */
-	uint64_t batch;   /* messages per round trip; > 1 is the fixed variant */
-	int cpu;          /* pin all processes to this CPU; -1: no */
-	double pace;      /* round trips per second; 0: as fast as it goes */
-	double work_us;   /* CPU work per message on the serving side */
-	uint64_t n;       /* processes, workers, tokens: the program says */
+	uint64_t size;	  /* bytes per message */
+	uint64_t batch;	  /* messages per round trip; > 1 is the fixed variant */
+	int cpu;	  /* pin all processes to this CPU; -1: no */
+	double pace;	  /* round trips per second; 0: as fast as it goes */
+	double work_us;	  /* CPU work per message on the serving side */
+	uint64_t n;	  /* processes, workers, tokens: the program says */
 	uint64_t threads; /* threads per process */
 	const char *kind; /* transport or class; the program says */
 	const char *exec; /* program to exec */
-	bool fixed;       /* the fixed variant */
+	bool fixed;	  /* the fixed variant */
+	bool apart;	  /* the two processes on two CPUs (0 and 1), as far as there are two */
+	double share;	  /* per cent of the time in which the illness shows; 0: all */
 };
 
 /* Parses argv over the defaults in *o. ALLOWED names the long options that this program takes, separated by spaces; anything

@@ -23,24 +23,27 @@ enum {
 	OPT_KIND,
 	OPT_EXEC,
 	OPT_FIXED,
+	OPT_SHARE,
+	OPT_APART,
 	OPT_HELP
 };
 
 static const struct option table[] = {
-    {"seconds", required_argument, NULL, OPT_SECONDS},
-    {"rounds", required_argument, NULL, OPT_ROUNDS},
-    {"size", required_argument, NULL, OPT_SIZE},
-    {"batch", required_argument, NULL, OPT_BATCH},
-    {"pin", required_argument, NULL, OPT_PIN},
-    {"pace", required_argument, NULL, OPT_PACE},
-    {"work-us", required_argument, NULL, OPT_WORK},
-    {"n", required_argument, NULL, OPT_N},
-    {"threads", required_argument, NULL, OPT_THREADS},
-    {"kind", required_argument, NULL, OPT_KIND},
-    {"exec", required_argument, NULL, OPT_EXEC},
-    {"fixed", no_argument, NULL, OPT_FIXED},
-    {"help", no_argument, NULL, OPT_HELP},
-    {0},
+	{"seconds", required_argument, NULL, OPT_SECONDS},
+	{"rounds", required_argument, NULL, OPT_ROUNDS},
+	{"size", required_argument, NULL, OPT_SIZE},
+	{"batch", required_argument, NULL, OPT_BATCH},
+	{"pin", required_argument, NULL, OPT_PIN},
+	{"pace", required_argument, NULL, OPT_PACE},
+	{"work-us", required_argument, NULL, OPT_WORK},
+	{"n", required_argument, NULL, OPT_N},
+	{"threads", required_argument, NULL, OPT_THREADS},
+	{"kind", required_argument, NULL, OPT_KIND},
+	{"exec", required_argument, NULL, OPT_EXEC},
+	{"fixed", no_argument, NULL, OPT_FIXED},
+	{"share", required_argument, NULL, OPT_SHARE},
+	{"help", no_argument, NULL, OPT_HELP},
+	{0},
 };
 
 static bool word_in(const char *words, const char *word)
@@ -112,6 +115,12 @@ static void set(struct options *o, int which, const char *program, const char *a
 		break;
 	case OPT_FIXED:
 		o->fixed = true;
+		break;
+	case OPT_APART:
+		o->apart = true;
+		break;
+	case OPT_SHARE:
+		o->share = number(program, name, arg, 1, 100);
 		break;
 	}
 }

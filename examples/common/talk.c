@@ -36,6 +36,15 @@ static int child_main(const struct transport *t, const struct options *o, struct
 	return 0;
 }
 
+/* With --share the conversation fills only that part of each 20 ms; in the rest the parent computes and the child has nothing to do. */
+#define PERIOD_NS 20000000
+static void compute_the_rest(const struct options *o, uint64_t start_ns)
+{
+	uint64_t healthy_from = (uint64_t)(o->share / 100 * PERIOD_NS), in = (now_ns() - start_ns) % PERIOD_NS;
+	if (in >= healthy_from)
+		work_us((double)(PERIOD_NS - in) / 1e3);
+}
+
 /* Returns the number of round trips. A batched sender keeps two batches under way, so neither side idles. */
 static uint64_t parent_loop(const struct transport *t, const struct options *o, struct link *l, struct tally *tally)
 {
@@ -58,6 +67,8 @@ static uint64_t parent_loop(const struct transport *t, const struct options *o, 
 				die("wait for ack");
 			acked++;
 		}
+		if (o->share > 0 && o->share < 100)
+			compute_the_rest(o, p.start_ns);
 	}
 	while (acked < r && t->wait_ack(l))
 		acked++;
@@ -79,6 +90,12 @@ static void tell(const struct transport *t, const struct options *o, uint64_t ro
 		truth_tolerate(tr, "slow_producer");
 		truth_tolerate(tr, "run_queue");
 	}
+	if (o->share > 0 &&
+	    o->share < 100) { /* fades out: whether a share this small is worth saying is the reader's to decide */
+		truth_num(tr, "share", o->share / 100);
+		truth_tolerate(tr, "none");
+		truth_tolerate(tr, "hot_line");
+	}
 	truth_process(tr, "parent", getpid());
 	truth_process(tr, "child", child);
 	truth_str(tr, "channel", t->channel);
@@ -90,10 +107,11 @@ static void tell(const struct transport *t, const struct options *o, uint64_t ro
 	truth_int(tr, "pinned", o->cpu >= 0);
 	truth_int(tr, "parent_switches", (uint64_t)self.ru_nvcsw);
 	truth_int(tr, "child_switches", (uint64_t)kids.ru_nvcsw);
-	truth_num(tr, "cpu_seconds",
-		  (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec + kids.ru_utime.tv_sec + kids.ru_stime.tv_sec) +
-		      (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec + kids.ru_utime.tv_usec + kids.ru_stime.tv_usec) /
-			  1e6);
+	truth_num(
+		tr, "cpu_seconds",
+		(double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec + kids.ru_utime.tv_sec + kids.ru_stime.tv_sec) +
+			(double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec + kids.ru_utime.tv_usec + kids.ru_stime.tv_usec) /
+				1e6);
 	if (!fixed && mine->sum != theirs->sum)
 		truth_str(tr, "error", "the child read something else than the parent wrote");
 	truth_wait(tr, "child", "parent", t->wait_class, t->channel, "wait_message", "send", t->sizes ? o->size * o->batch : 0,
@@ -105,11 +123,13 @@ static void tell(const struct transport *t, const struct options *o, uint64_t ro
 int talk_main(const struct transport *t, int argc, char **argv)
 {
 	struct options o = {.seconds = 3, .size = 200, .batch = 1, .cpu = -1};
-	options_parse(&o, argc, argv, "seconds rounds size batch pin pace work-us help", t->help);
+	options_parse(&o, argc, argv, "seconds rounds size batch pin pace work-us share apart help", t->help);
 	ignore_sigpipe();
-	if (o.work_us > 0)
+	if (o.work_us > 0 || o.share > 0)
 		work_calibrate();
-	pin_cpu(o.cpu);
+	if (o.apart && sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		o.apart = false;
+	pin_cpu(o.apart ? 0 : o.cpu);
 	struct link l = {.rd = -1, .wr = -1, .setup = {-1, -1, -1, -1}};
 	struct tally *theirs = shared_new(sizeof *theirs), mine = {0};
 	t->setup(&l, &o);
@@ -118,6 +138,7 @@ int talk_main(const struct transport *t, int argc, char **argv)
 		die("fork");
 	if (child == 0) {
 		die_with_parent();
+		pin_cpu(o.apart ? 1 : -1);
 		_exit(child_main(t, &o, &l, theirs));
 	}
 	if (t->parent)

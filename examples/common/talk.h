@@ -11,19 +11,19 @@
 
 /* What the program passes around; -1 where unused. */
 struct link {
-	int rd, wr;           /* of this side */
-	int setup[4];         /* descriptors made before fork */
-	void *shared;         /* memory made before fork */
+	int rd, wr;	      /* of this side */
+	int setup[4];	      /* descriptors made before fork */
+	void *shared;	      /* memory made before fork */
 	uint64_t sent, acked; /* this side's sequence numbers */
 };
 
 struct transport {
 	const char *program, *help;
-	const char *channel;                                    /* the JSON report's channel kind */
-	const char *wait_class;                                 /* of both waits */
-	bool sizes;                                             /* the message's size is visible to the kernel */
+	const char *channel;					/* the JSON report's channel kind */
+	const char *wait_class;					/* of both waits */
+	bool sizes;						/* the message's size is visible to the kernel */
 	void (*setup)(struct link *l, const struct options *o); /* before fork */
-	void (*parent)(struct link *l);                         /* after fork */
+	void (*parent)(struct link *l);				/* after fork */
 	void (*child)(struct link *l);
 	/* Labels "send", "wait_ack", "wait_message", "send_ack" are these functions' call sites. */
 	bool (*send)(struct link *l, const unsigned char *buf, size_t n);

@@ -213,7 +213,7 @@ def bpftrace(program, argv):
 def bc_coprocess(c):
     """bash asks bc one sum at a time through a coprocess."""
     need("bc")
-    n = 15000
+    n = 60000
     script = f"coproc bc; for ((i = 0; i < {n}; i++)); do echo $i+1 >&${{COPROC[1]}}; read -r x <&${{COPROC[0]}}; done; echo last $x"
     out, report = c.record(["bash", "-c", script])
     seconds = report.data["meta"]["duration_s"]
@@ -228,7 +228,7 @@ def git_cat_file(c):
     repo = c.path("repo")
     subprocess.run(f"git init -q {repo} && cd {repo} && git config user.email a@b && git config user.name n && "
                    f"for i in $(seq 200); do echo $i > $i; done && git add . && git commit -qm x", shell=True, check=True)
-    n = 10000
+    n = 40000
     script = (f"cd {repo}; ids=($(git rev-list --objects HEAD | cut -d' ' -f1)); coproc git cat-file --batch-check; "
               f"for ((i = 0; i < {n}; i++)); do echo ${{ids[i % ${{#ids[@]}}]}} >&${{COPROC[1]}}; read -r x <&${{COPROC[0]}}; done")
     out, report = c.record(["bash", "-c", script])
@@ -362,7 +362,7 @@ def main():
     for scenario in SCENARIOS:
         if options.only and options.only not in scenario.__name__:
             continue
-        title = scenario.__doc__.splitlines()[0]
+        title = scenario.__doc__.splitlines()[0].replace("|", "\\|")
         with tempfile.TemporaryDirectory(prefix="real.", dir="/var/tmp") as tmp:
             c = Context(options, tmp)
             c.scenario = scenario.__name__

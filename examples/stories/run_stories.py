@@ -34,11 +34,11 @@ BOTH = [(0, WAIT), (0, WAKE), (1, WAIT), (1, WAKE)]
 PAIR = dict(roles=["parent", "child"], sites=BOTH, rate=True)
 
 STORIES = [
-    Story("lock-step, pipes", "lockstep_pipe", [], ["--batch", "1000"], channel="pipe", message=True, **PAIR),
+    Story("lock-step, pipes", "lockstep_pipe", ["--apart"], ["--apart", "--batch", "1000"], channel="pipe", message=True, **PAIR),
     Story("lock-step, one CPU", "lockstep_pipe", ["--pin", "0"], ["--pin", "0", "--batch", "1000"], channel="pipe", message=True, **PAIR),
-    Story("lock-step, socketpair", "lockstep_socketpair", [], ["--batch", "1000"], channel="unix", message=True, **PAIR),
-    Story("lock-step, TCP", "lockstep_tcp", [], ["--batch", "1000"], channel="tcp", message=True, **PAIR),
-    Story("lock-step, futex", "lockstep_futex", [], ["--batch", "1000"], channel="futex", **PAIR),
+    Story("lock-step, socketpair", "lockstep_socketpair", ["--apart"], ["--apart", "--batch", "1000"], channel="unix", message=True, **PAIR),
+    Story("lock-step, TCP", "lockstep_tcp", ["--apart"], ["--apart", "--batch", "1000"], channel="tcp", message=True, **PAIR),
+    Story("lock-step, futex", "lockstep_futex", ["--apart"], ["--apart", "--batch", "1000"], channel="futex", **PAIR),
     Story("ring of three", "ring_pipe", [], ["--batch", "64"], channel="pipe", roles=["member0", "member1", "member2"],
           sites=[(0, WAIT), (0, WAKE)], rate=True, message=True),
     Story("chatty counters", "chatty_counters.py", [], ["--fixed"], channel="unix", roles=["hub", "worker"], sites=[(0, WAIT)]),
@@ -84,8 +84,11 @@ def argv_of(story, args, options):
     return argv + (["--seconds", str(options.seconds)] if story.timed else []) + args
 
 
+KEEP_OPEN = os.pipe()  # stdin of the programs: no program sees its end
+
+
 def run_alone(argv, env):
-    p = subprocess.run(argv, env=env, capture_output=True, text=True)
+    p = subprocess.run(argv, env=env, capture_output=True, text=True, stdin=KEEP_OPEN[0])
     truth = judge.find_truth(p.stdout)
     if p.returncode or not truth:
         raise RuntimeError(f"{argv[0]}: status {p.returncode}: {p.stderr.strip()[-200:]}")
@@ -95,7 +98,8 @@ def run_alone(argv, env):
 def run_recorded(argv, env, options, tmp, extra=()):
     """(truth, Report) of one run under lockstep."""
     db = os.path.join(tmp, "story.db")
-    p = subprocess.run([options.lockstep, "record", "--quiet", *extra, "-o", db, "--", *argv], env=env, capture_output=True, text=True)
+    p = subprocess.run([options.lockstep, "record", "--quiet", *extra, "-o", db, "--", *argv], env=env, capture_output=True, text=True,
+                       stdin=KEEP_OPEN[0])
     truth = judge.find_truth(p.stdout)
     if p.returncode or not truth:
         raise RuntimeError(f"status {p.returncode}: {p.stderr.strip()[-200:]}")
