@@ -81,12 +81,13 @@ static unsigned char *cold;
 
 EXHIBIT(pipe_read)
 READS(pipe_read, pipe_r[0])
-FEED(pipe_read) WRITES(pipe_r[1]) EXHIBIT(fifo_read) READS(fifo_read, fifo[0]) FEED(fifo_read) WRITES(fifo[1])
-	EXHIBIT(unix_stream) READS(unix_stream, stream[0]) FEED(unix_stream) WRITES(stream[1]) EXHIBIT(unix_dgram)
-		READS(unix_dgram, dgram[0]) FEED(unix_dgram) WRITES(dgram[1]) EXHIBIT(unix_seqpacket)
-			READS(unix_seqpacket, seq[0]) FEED(unix_seqpacket) WRITES(seq[1]) EXHIBIT(tcp4) READS(tcp4, tcp4[0])
-				FEED(tcp4) WRITES(tcp4[1]) EXHIBIT(tcp6) READS(tcp6, tcp6[0]) FEED(tcp6) WRITES(tcp6[1])
-					EXHIBIT(udp) READS(udp, udp[0]) FEED(udp) WRITES(udp[1])
+FEED(pipe_read)
+WRITES(pipe_r[1]) EXHIBIT(fifo_read) READS(fifo_read, fifo[0]) FEED(fifo_read) WRITES(fifo[1]) EXHIBIT(unix_stream)
+	READS(unix_stream, stream[0]) FEED(unix_stream) WRITES(stream[1]) EXHIBIT(unix_dgram) READS(unix_dgram, dgram[0])
+		FEED(unix_dgram) WRITES(dgram[1]) EXHIBIT(unix_seqpacket) READS(unix_seqpacket, seq[0]) FEED(unix_seqpacket)
+			WRITES(seq[1]) EXHIBIT(tcp4) READS(tcp4, tcp4[0]) FEED(tcp4) WRITES(tcp4[1]) EXHIBIT(tcp6)
+				READS(tcp6, tcp6[0]) FEED(tcp6) WRITES(tcp6[1]) EXHIBIT(udp) READS(udp, udp[0]) FEED(udp)
+					WRITES(udp[1])
 
 						EXHIBIT(eventfd)
 {

@@ -42,6 +42,7 @@ static const struct option table[] = {
 	{"exec", required_argument, NULL, OPT_EXEC},
 	{"fixed", no_argument, NULL, OPT_FIXED},
 	{"share", required_argument, NULL, OPT_SHARE},
+	{"apart", no_argument, NULL, OPT_APART},
 	{"help", no_argument, NULL, OPT_HELP},
 	{0},
 };
