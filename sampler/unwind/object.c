@@ -162,6 +162,22 @@ void object_cache_free(struct object_cache *c)
 	free(c);
 }
 
+static void forget_rows(struct object *o)
+{
+	for (; o; o = o->next) {
+		row_cache_free(o->rows);
+		o->rows = NULL;
+	}
+}
+
+void object_cache_forget_rows(struct object_cache *c)
+{
+	c->set_epoch++; /* all sets take new ids, which no front entry has */
+	for (size_t i = 0; i < c->n_buckets; i++)
+		forget_rows(c->buckets[i]);
+	forget_rows(c->vdsos);
+}
+
 static void object_parse(struct object *o, bool mapped)
 {
 	if (elf_image_init(&o->elf, o->data, o->size, mapped) != 0)

@@ -71,6 +71,9 @@ struct object *object_cache_vdso(struct object_cache *c, pid_t pid, uint64_t sta
 /* Releases what fallback.c keeps in the cache. */
 void walk_libunwind_free(struct object_cache *c);
 
+/* Empties all caches of rows, as if nothing had been unwound yet (to measure, and to test, the first walk). */
+void object_cache_forget_rows(struct object_cache *c);
+
 /* The unwinding row of vaddr, from the object's own cache or its CFI. */
 struct unwind_row object_row(struct object *obj, uint64_t vaddr);
 /* All registers' rules at vaddr; NULL when there are none. Borrowed until the next call for this object. */
