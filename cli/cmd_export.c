@@ -21,9 +21,13 @@ struct export_format {
 	bool binary; /* not for a terminal */
 };
 
-#define FORMAT_NAMES "folded" /* keep in step with the table */
+#define FORMAT_NAMES "folded|speedscope|pprof|perfetto|firefox" /* keep in step with the table */
 static const struct export_format formats[] = {
 	{"folded", export_folded, false},
+	{"speedscope", export_speedscope, false},
+	{"pprof", export_pprof, true},
+	{"perfetto", export_perfetto, true},
+	{"firefox", export_firefox, false},
 };
 
 struct export_request {
@@ -122,6 +126,6 @@ const struct command cmd_export = {
 	.about = "Writes the stacks of a profile, on-CPU and waiting, in another tool's format.",
 	.options = options,
 	.examples = {"lockstep export lockstep.db --format folded | flamegraph.pl > flame.svg",
-		     "lockstep export lockstep.db --format folded --kind wait -o waits.folded"},
+		     "lockstep export lockstep.db --format pprof --kind wait -o waits.pb.gz"},
 	.run = run,
 };

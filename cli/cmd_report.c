@@ -10,13 +10,14 @@
 #include "cli/terminal.h"
 #include "report/report.h"
 
-enum { OPTION_JSON = OPTION_OWN, OPTION_MARKDOWN, OPTION_TOP, OPTION_PID };
+enum { OPTION_JSON = OPTION_OWN, OPTION_MARKDOWN, OPTION_LINES, OPTION_NO_SOURCE, OPTION_TOP, OPTION_PID };
 
 typedef int (*writer_fn)(const struct profile *p, const struct report_options *opt, FILE *out, struct err *err);
 
 struct report_request {
 	const char *file, *output, *color;
 	writer_fn write;
+	bool lines, no_source; /* lines: instead of write */
 	struct report_options options;
 };
 
@@ -32,6 +33,12 @@ static int take_option(void *ctx, int id, const char *value, struct err *err)
 	case OPTION_MARKDOWN:
 		chosen = report_markdown;
 		break;
+	case OPTION_LINES:
+		q->lines = true;
+		return q->write ? err_set(err, -1, "one format at a time") : 0;
+	case OPTION_NO_SOURCE:
+		q->no_source = true;
+		return 0;
 	case OPTION_TOP:
 		return parse_count(value, &q->options.top, err);
 	case OPTION_PID:
@@ -43,7 +50,7 @@ static int take_option(void *ctx, int id, const char *value, struct err *err)
 		q->output = value;
 		return 0;
 	}
-	if (q->write && q->write != chosen)
+	if (q->lines || (q->write && q->write != chosen))
 		return err_set(err, -1, "one format at a time");
 	q->write = chosen;
 	return 0;
@@ -62,6 +69,14 @@ static int read_request(struct report_request *q, const struct command *cmd, int
 	return -1;
 }
 
+static int write_lines(const struct report_request *q, const struct profile *p, FILE *out, struct err *err)
+{
+	const struct report_options *o = &q->options;
+	struct report_lines_options opt = {.width = o->width, .color = o->color, .top = o->top, .pid = o->pid, .no_source = q->no_source};
+
+	return report_lines(p, &opt, out, err);
+}
+
 static int write_report(struct report_request *q, const struct profile *p, struct err *err)
 {
 	if (q->options.pid && !profile_process(p, q->options.pid))
@@ -71,7 +86,7 @@ static int write_report(struct report_request *q, const struct profile *p, struc
 		return -1;
 	q->options.width = terminal_width(out);
 	q->options.color = terminal_color(out, q->color);
-	int rc = (q->write ? q->write : report_text)(p, &q->options, out, err);
+	int rc = q->lines ? write_lines(q, p, out, err) : (q->write ? q->write : report_text)(p, &q->options, out, err);
 	int closed = output_close(out, q->output, rc ? NULL : err);
 	return rc ? rc : closed;
 }
@@ -98,6 +113,8 @@ static int run(const struct command *cmd, int argc, char **argv)
 static const struct command_option options[] = {
 	{OPTION_JSON, "json", NULL, "as JSON, schema \"lockstep-report/1\"", NULL},
 	{OPTION_MARKDOWN, "markdown", NULL, "as Markdown, for a ticket", NULL},
+	{OPTION_LINES, "lines", NULL, "time per source line, of the hot process and the hot wait", NULL},
+	{OPTION_NO_SOURCE, "no-source", NULL, "do not read source files", NULL},
 	{OPTION_TOP, "top", "N", "rows per table (default 10)", NULL},
 	{OPTION_PID, "pid", "PID", "only this process", NULL},
 	{'o', "output", "FILE", "write there instead of to standard output", NULL},

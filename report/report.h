@@ -23,11 +23,27 @@ int report_text(const struct profile *p, const struct report_options *opt, FILE 
 int report_json(const struct profile *p, const struct report_options *opt, FILE *out, struct err *err);
 int report_markdown(const struct profile *p, const struct report_options *opt, FILE *out, struct err *err);
 
+/* report --lines: for the process with most on-CPU time and for the longest wait, each source line's own and total share. */
+struct report_lines_options {
+	unsigned width; /* columns; 0: 80 */
+	bool color;
+	unsigned top;	/* lines per file; 0: default (20) */
+	int32_t pid;	/* only this process; 0: the hottest and the longest waiting */
+	bool no_source; /* do not open source files */
+};
+int report_lines(const struct profile *p, const struct report_lines_options *opt, FILE *out, struct err *err);
+
 enum export_kind { EXPORT_CPU = 1, EXPORT_WAIT = 2, EXPORT_ALL = 3 };
 struct export_options {
 	enum export_kind kind;
 	int32_t pid; /* 0: all */
 };
-int export_folded(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);
+/* Stacks for other tools. Weights are thread-time; waits and on-CPU samples stand side by side, marked by kind. */
+int export_folded(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);     /* flame graph scripts */
+int export_speedscope(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err); /* speedscope's JSON */
+int export_pprof(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);      /* gzip'ed protobuf, binary */
+/* The timeline: threads as tracks with wakes as flows (the analysed excerpt), counters for the rest. A protobuf trace, binary. */
+int export_perfetto(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);
+int export_firefox(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);    /* its processed profile, JSON */
 
 #endif

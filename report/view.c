@@ -11,7 +11,7 @@
 
 #define CMP(a, b) (((a) > (b)) - ((a) < (b)))
 
-uint32_t view_group_of(const struct view *v, int32_t pid)
+static const struct view_pid *find_pid(const struct view *v, int32_t pid)
 {
 	size_t lo = 0, hi = v->n_pids;
 
@@ -22,7 +22,54 @@ uint32_t view_group_of(const struct view *v, int32_t pid)
 		else
 			hi = mid;
 	}
-	return lo < v->n_pids && v->pids[lo].pid == pid ? v->pids[lo].group : IX_NONE;
+	return lo < v->n_pids && v->pids[lo].pid == pid ? &v->pids[lo] : NULL;
+}
+
+uint32_t view_group_of(const struct view *v, int32_t pid)
+{
+	const struct view_pid *x = find_pid(v, pid);
+
+	return x ? x->group : IX_NONE;
+}
+
+const struct process_row *view_process(const struct view *v, int32_t pid)
+{
+	const struct view_pid *x = find_pid(v, pid);
+
+	return x ? &v->p->processes[x->row] : NULL;
+}
+
+static int cmp_channel(const void *pa, const void *pb)
+{
+	const struct channel_row *a = *(const struct channel_row *const *)pa, *b = *(const struct channel_row *const *)pb;
+	int c = CMP(a->id, b->id);
+
+	return c ? c : CMP(a, b);
+}
+
+static int build_channels(struct view *v)
+{
+	v->channels = calloc(v->p->n_channels + 1, sizeof *v->channels);
+	if (!v->channels)
+		return -ENOMEM;
+	for (size_t i = 0; i < v->p->n_channels; i++)
+		v->channels[i] = &v->p->channels[i];
+	qsort(v->channels, v->p->n_channels, sizeof *v->channels, cmp_channel);
+	return 0;
+}
+
+const struct channel_row *view_channel(const struct view *v, uint32_t id)
+{
+	size_t lo = 0, hi = v->p->n_channels;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		if (v->channels[mid]->id < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return id && lo < v->p->n_channels && v->channels[lo]->id == id ? v->channels[lo] : NULL;
 }
 
 void view_group_name(const struct view *v, uint32_t group, char *dst, size_t size)
@@ -109,7 +156,7 @@ static struct edge_key edge_key(const struct view *v, const struct edge_row *e)
 	bool many = v->groups[k.waiter].n_processes > 1 || (k.waker != IX_NONE && v->groups[k.waker].n_processes > 1);
 
 	if (many) {
-		const struct channel_row *ch = profile_channel(v->p, e->channel);
+		const struct channel_row *ch = view_channel(v, e->channel);
 		k.channel = 0x80000000u | (ch ? (uint32_t)ch->kind : 0);
 	}
 	return k;
@@ -138,7 +185,7 @@ int view_build_edges(struct view *v)
 			struct view_edge *e = &v->edges[v->n_edges++];
 			e->waiter = k->waiter;
 			e->waker = k->waker;
-			e->channel = profile_channel(p, k->row->channel);
+			e->channel = view_channel(v, k->row->channel);
 			e->n_channels = 1;
 		} else if (prev->row->channel != k->row->channel) {
 			v->edges[v->n_edges - 1].n_channels++;
@@ -328,7 +375,7 @@ int view_new(const struct profile *p, const struct view_options *opt, struct vie
 		free(v);
 		return err_set(err, -ESRCH, "report: this profile has no process %d; leave --pid out to see all %zu", (int)opt->pid, p->n_processes);
 	}
-	if ((r = view_build_groups(v)) || (r = view_build_edges(v)) || (r = view_build_hot(v)) || (r = view_build_waits(v)) ||
+	if ((r = build_channels(v)) || (r = view_build_groups(v)) || (r = view_build_edges(v)) || (r = view_build_hot(v)) || (r = view_build_waits(v)) ||
 	    (r = build_findings(v))) {
 		view_free(v);
 		return err_set(err, r, "report: out of memory");
@@ -348,5 +395,6 @@ void view_free(struct view *v)
 	free(v->waits);
 	free(v->findings);
 	free(v->pids);
+	free(v->channels);
 	free(v);
 }

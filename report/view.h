@@ -92,17 +92,24 @@ struct view {
 	/* internal: pid -> group, sorted */
 	struct view_pid {
 		int32_t pid;
-		uint32_t group;
+		uint32_t group, row; /* row: of profile.processes */
 	} *pids;
 	size_t n_pids;
+	const struct channel_row **channels; /* by id */
 };
 
 /* Returns 0 and *out (view_free), -ENOMEM, or -ESRCH when the filter names a process that the profile does not have. */
 int view_new(const struct profile *p, const struct view_options *opt, struct view **out, struct err *err);
 void view_free(struct view *v);
 
+/* The process row of pid, or NULL; O(log n). With a filter: of it and its neighbours only. */
+const struct process_row *view_process(const struct view *v, int32_t pid);
+
 /* The group that pid is in, or IX_NONE. */
 uint32_t view_group_of(const struct view *v, int32_t pid);
+
+/* The channel of that id, or NULL; O(log n). */
+const struct channel_row *view_channel(const struct view *v, uint32_t id);
 
 /* "worker", "worker x8": the name of a group in raw bytes, cut to size. */
 void view_group_name(const struct view *v, uint32_t group, char *dst, size_t size);

@@ -124,7 +124,7 @@ static void split_talkers(struct view *v, struct candidate *c, size_t n)
 	const struct profile *p = v->p;
 
 	for (size_t i = 0; i < n; i++)
-		v->pids[i] = (struct view_pid){c[i].row->pid, (uint32_t)i};
+		v->pids[i] = (struct view_pid){c[i].row->pid, (uint32_t)i, 0};
 	v->n_pids = n;
 	qsort(v->pids, n, sizeof *v->pids, cmp_pid);
 	for (size_t i = 0; i < p->n_edges; i++) {
@@ -193,8 +193,8 @@ static void index_pids(struct view *v)
 	v->n_pids = 0;
 	for (size_t g = 0; g < v->n_groups; g++)
 		for (uint32_t m = 0; m < v->groups[g].n_rows; m++) {
-			int32_t pid = v->p->processes[v->members[v->groups[g].first + m]].pid;
-			v->pids[v->n_pids++] = (struct view_pid){pid, (uint32_t)g};
+			uint32_t row = v->members[v->groups[g].first + m];
+			v->pids[v->n_pids++] = (struct view_pid){v->p->processes[row].pid, (uint32_t)g, row};
 		}
 	qsort(v->pids, v->n_pids, sizeof *v->pids, cmp_pid);
 }

@@ -246,6 +246,21 @@ static inline void fix_timeline(struct profile *p, int32_t pid, double cpu, doub
 	}
 }
 
+/* `rounds` turns of two threads that wake each other, 4 us a turn, in each of two windows: what the analysis keeps as an excerpt. */
+static inline void fix_trace(struct profile *p, int32_t a, int32_t b, uint32_t channel_a, uint32_t channel_b, uint32_t stack_a, uint32_t stack_b, unsigned rounds)
+{
+	for (uint32_t window = 0; window < 2; window++)
+		for (unsigned i = 0; i < rounds; i++) {
+			uint64_t t = 1000 + i * 8000ull;
+			struct trace_row *r = GROW(p, trace, n_trace);
+			*r = (struct trace_row){.window = window, .pid = a, .tid = a, .cls = WC_PIPE_READ, .end = BLAME_RUN, .waker_tid = b,
+						.channel = channel_a, .stack_ix = stack_a, .bytes = 200, .out_ns = t, .wake_ns = t + 6200, .run_ns = t + 6800};
+			r = GROW(p, trace, n_trace);
+			*r = (struct trace_row){.window = window, .pid = b, .tid = b, .cls = WC_PIPE_READ, .end = BLAME_RUN, .waker_tid = a,
+						.channel = channel_b, .stack_ix = stack_b, .bytes = 200, .out_ns = t + 6400, .wake_ns = t + 7600, .run_ns = t + 8200};
+		}
+}
+
 /* ---- the profiles ---- */
 
 /* 10 s, 112,000 round trips a second of 200 bytes over two pipes; each side runs 12 % and waits for the other 84 %. */
@@ -276,6 +291,7 @@ static inline struct profile *fix_lockstep(void)
 	p->processes[1].ledger.run_queue_ns = 400 * MS;
 	fix_edge(p, 4101, 4102, 2, WC_PIPE_READ, ping_read, pong_write, 1120000, 8400 * MS, 200);
 	fix_edge(p, 4102, 4101, 1, WC_PIPE_READ, pong_read, ping_write, 1120000, 8350 * MS, 200);
+	fix_trace(p, 4101, 4102, 2, 1, ping_read, pong_read, 40);
 	fix_timeline(p, 4101, 0.12, 0.84, WC_PIPE_READ);
 	fix_timeline(p, 4102, 0.125, 0.835, WC_PIPE_READ);
 	struct finding *f = fix_finding(p, FIND_LOCKSTEP,

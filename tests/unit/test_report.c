@@ -7,10 +7,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "report/report.h"
 #include "report/sanitize.h"
+#include "report/source.h"
 #include "report/view.h"
+#include "report/view_lines.h"
 #include "report_fixtures.h"
 #include "report_golden.h"
 
@@ -71,6 +75,124 @@ static void test_markdown_equals_its_golden_files(void **state)
 {
 	(void)state;
 	each_golden(report_markdown, "md");
+}
+
+/* A profile whose lines point into a file that is there. */
+static struct profile *with_source(void)
+{
+	struct profile *p = fix_profile(4 * SEC, fix_argv("./member", NULL), 20);
+
+	fix_process(p, 20, 1, "member", NULL);
+	fix_process(p, 21, 20, "feeder", NULL);
+	uint32_t in_list = fix_stack(p, "find|tests/golden/source_sample.c:6", "count|tests/golden/source_sample.c:17", "main|tests/golden/source_sample.c:26", NULL);
+	uint32_t in_count = fix_stack(p, "count|tests/golden/source_sample.c:16", "main|tests/golden/source_sample.c:26", NULL);
+	uint32_t lib = fix_stack(p, "memcpy||/lib/libc.so.6", NULL);
+	uint32_t rd = fix_stack(p, "read||/lib/libc.so.6", "next|tests/golden/not_there.c:5", "main|tests/golden/source_sample.c:25", NULL);
+	fix_cpu(p, 20, in_list, 3000 * MS);
+	fix_cpu(p, 20, in_count, 500 * MS);
+	fix_cpu(p, 20, lib, 100 * MS);
+	fix_wait(p, 21, WC_PIPE_READ, 0, rd, 1000, 2 * SEC, 0);
+	return p;
+}
+
+struct lines_job {
+	const struct profile *p;
+	struct report_lines_options opt;
+};
+
+static void fill_lines(void *ctx, FILE *out)
+{
+	struct lines_job *j = ctx;
+	struct err err = {""};
+	assert_int_equal(report_lines(j->p, &j->opt, out, &err), 0);
+}
+
+static void check_lines(struct profile *p, struct report_lines_options opt, const char *golden)
+{
+	struct lines_job j = {p, opt};
+	size_t len;
+	char *s = golden_capture(fill_lines, &j, &len);
+
+	golden_compare(golden, s, len);
+	free(s);
+	profile_free(p);
+}
+
+static void test_lines_equal_their_golden_files(void **state)
+{
+	(void)state;
+	assert_int_equal(chdir(SOURCE_DIR), 0);
+	struct profile *p = with_source();
+	free(p->meta.started_at);
+	p->meta.started_at = strdup("2200-01-01T00:00:00Z"); /* later than the file's own time */
+	check_lines(p, (struct report_lines_options){0}, "lines.txt");
+	check_lines(with_source(), (struct report_lines_options){.no_source = true, .pid = 20, .width = 100}, "lines-no-source.txt");
+	check_lines(fix_empty(), (struct report_lines_options){0}, "lines-empty.txt");
+	check_lines(fix_hostile(), (struct report_lines_options){0}, "lines-hostile.txt");
+}
+
+static void test_lines_count_recursion_once_and_conserve_time(void **state)
+{
+	struct view *v;
+	struct err err = {""};
+	struct line_table t;
+	uint64_t own = 0;
+
+	(void)state;
+	struct profile *p = fix_profile(SEC, NULL, 5);
+	fix_process(p, 5, 1, "rec", NULL);
+	fix_cpu(p, 5, fix_stack(p, "f|a.c:1", "g|a.c:2", "f|a.c:1", "g|a.c:2", "main|a.c:9", NULL), 700);
+	fix_cpu(p, 5, fix_stack(p, "g|a.c:2", "main|a.c:9", NULL), 300);
+	fix_cpu(p, 5, fix_stack(p, "x||lib.so", NULL), 50);
+	assert_int_equal(view_new(p, NULL, &v, &err), 0);
+	assert_int_equal(view_lines(v, 0, WC_NONE, &t), 0);
+	assert_int_equal(t.n, 3);
+	for (size_t i = 0; i < t.n; i++) {
+		own += t.rows[i].own_ns;
+		assert_int_equal(t.rows[i].total_ns, t.rows[i].line == 1 ? 700 : 1000);
+	}
+	assert_int_equal(own + t.unlined_ns, t.ns);
+	assert_int_equal(t.unlined_ns, 50);
+	line_table_free(&t);
+	view_free(v);
+	profile_free(p);
+}
+
+/* A profile from a stranger names files; only source code may be shown. */
+static void test_only_regular_source_files_are_read(void **state)
+{
+	static const char *const refused[] = {"/etc/passwd", "/dev/zero", "/proc/self/environ", "/root/.ssh/id_rsa", "/tmp", "", NULL};
+	struct source s;
+	char dir[] = "/tmp/lockstep-src-XXXXXX", path[64];
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		source_read(&s, refused[i], 0);
+		assert_null(s.text);
+		assert_null(source_line(&s, 1));
+		source_free(&s);
+	}
+	source_read(&s, NULL, 0);
+	assert_null(s.text);
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/fifo.c", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	source_read(&s, path, 0); /* must not hang */
+	assert_null(s.text);
+	remove(path);
+	snprintf(path, sizeof path, "%s/a.c", dir);
+	FILE *f = fopen(path, "w");
+	fputs("one\ntwo", f);
+	fclose(f);
+	source_read(&s, path, 1);
+	assert_string_equal(source_line(&s, 1), "one");
+	assert_string_equal(source_line(&s, 2), "two");
+	assert_null(source_line(&s, 3));
+	assert_null(source_line(&s, 0));
+	assert_true(s.newer);
+	source_free(&s);
+	remove(path);
+	remove(dir);
 }
 
 static void check_line_widths(const char *s, unsigned width)
@@ -422,6 +544,9 @@ int main(void)
 		cmocka_unit_test(test_hostile_names_are_neutralised_in_every_output),
 		cmocka_unit_test(test_markdown_has_no_html_and_no_second_fence_from_the_target),
 		cmocka_unit_test(test_colour_adds_escapes_and_nothing_else),
+		cmocka_unit_test(test_lines_equal_their_golden_files),
+		cmocka_unit_test(test_lines_count_recursion_once_and_conserve_time),
+		cmocka_unit_test(test_only_regular_source_files_are_read),
 		cmocka_unit_test(test_json_has_the_contracts_fields),
 		cmocka_unit_test(test_siblings_are_one_row_and_ring_members_are_not),
 		cmocka_unit_test(test_view_conserves_time),
