@@ -38,6 +38,18 @@ class Sigkill(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (0, EXPECTED))
         return time.monotonic() - start
 
+    def attach(self, backend, path, target):
+        return subprocess.Popen([cli.LOCKSTEP, "record", "-q", "--backend", backend, "-d", "0.05", "-o", path, "-p", str(target.pid)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+    def attached_span(self, backend):
+        target = subprocess.Popen(["sh", "-c", "read x"], stdin=subprocess.PIPE)
+        start = time.monotonic()
+        p = self.attach(backend, pathlib.Path(self.dir.name) / "whole", target)
+        self.assertEqual(p.wait(timeout=60), 0)
+        target.communicate(b"\n", timeout=60)
+        return time.monotonic() - start
+
     def killed_wrapper(self, backend, moment, path):
         p = subprocess.Popen([cli.LOCKSTEP, "record", "-q", "--backend", backend, "-o", path, "--", "sh", "-c", TARGET],
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
@@ -64,13 +76,12 @@ class Sigkill(unittest.TestCase):
 
     @cli.for_each_backend
     def test_attached(self, backend):
-        profiles = 0
+        span, profiles = self.attached_span(backend), 0
         for i in range(ROUNDS):
             path = pathlib.Path(self.dir.name) / f"a{backend}{i}"
             target = subprocess.Popen(["sh", "-c", f"read x; {TARGET}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            p = subprocess.Popen([cli.LOCKSTEP, "record", "-q", "--backend", backend, "-d", "0.05", "-o", path, "-p", str(target.pid)],
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-            timer = threading.Timer(self.random.uniform(0, 0.3), p.kill)
+            p = self.attach(backend, path, target)
+            timer = threading.Timer(self.random.uniform(0, span * 1.1), p.kill)
             timer.start()
             out, _ = target.communicate("go\n", timeout=60)
             p.wait(timeout=60)
