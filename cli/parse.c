@@ -142,7 +142,7 @@ static int read_facts(int32_t pid, struct proc_facts *f)
 
 static bool is_our_ancestor(int32_t pid)
 {
-	struct proc_facts f;
+	struct proc_facts f = {0};
 	int32_t p = getpid();
 
 	while (p > 0 && p != pid && read_facts(p, &f) == 0)
@@ -152,7 +152,7 @@ static bool is_our_ancestor(int32_t pid)
 
 int check_target_pid(int32_t pid, struct err *err)
 {
-	struct proc_facts f;
+	struct proc_facts f = {0};
 
 	if (pid == getpid())
 		return err_set(err, -EINVAL, "PID %d is lockstep itself; give the application's", pid);

@@ -14,6 +14,7 @@
 #include "cli/signals.h"
 #include "cli/terminal.h"
 #include "sampler/backend.h"
+#include "sampler/replay/recorder.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,6 +32,7 @@ struct session {
 	struct backend_probe probe;
 	struct backend *backend;
 	struct aggregator *aggregator;
+	struct replay_recorder *recorder; /* NULL: the stream is not kept */
 	time_t started;
 	uint64_t open_ns, n_events, n_lost, told_ns;
 	enum session_end end;
@@ -58,6 +60,8 @@ static void on_event(void *ctx, const struct event *ev)
 		s->observed_status = ev->process_exit.status;
 	if (ev->kind == EV_LOST)
 		s->n_lost += ev->lost.events;
+	if (s->recorder)
+		replay_recorder_event(s->recorder, ev);
 	aggregator_event(s->aggregator, ev);
 }
 
@@ -81,6 +85,8 @@ static int open_backend(struct session *s, struct err *err)
 	s->aggregator = aggregator_new(&ao, err);
 	if (!s->aggregator)
 		return -ENOMEM;
+	if (opt->record_path && (rc = replay_recorder_open(&s->recorder, opt->record_path, err)))
+		return rc;
 	s->started = time(NULL);
 	rc = s->ops->open(&s->backend, &bo, err);
 	if (rc)
@@ -119,7 +125,7 @@ static bool over(struct session *s, uint64_t now, uint64_t *alive_checked_ns)
 		return s->end = SESSION_DURATION, true;
 	if (signals_end_asked())
 		return s->end = SESSION_INTERRUPTED, true;
-	if (opt->command || now - *alive_checked_ns < 100000000u)
+	if (opt->command || (!opt->replay_path && now - *alive_checked_ns < 100000000u))
 		return false;
 	*alive_checked_ns = now;
 	return s->end = SESSION_TARGET_ENDED, !s->ops->alive(s->backend);
@@ -192,6 +198,10 @@ static int finish(struct session *s, struct profile **out, struct err *err)
 	int rc = s->ops->finish(s->backend, on_event, s, err);
 	if (rc)
 		message_error("%s; the report covers what was seen until then", err->msg);
+	rc = replay_recorder_close(s->recorder, err);
+	s->recorder = NULL;
+	if (rc)
+		message_error("%s", err->msg);
 	rc = aggregator_profile(s->aggregator, out, err);
 	if (rc)
 		return rc;
@@ -268,6 +278,7 @@ int session_run(const struct session_options *opt, session_deliver_fn deliver, v
 	int status = run_prepared(&s, deliver, ctx);
 	if (s.backend)
 		s.ops->close(s.backend);
+	replay_recorder_close(s.recorder, NULL);
 	aggregator_free(s.aggregator);
 	if (opt->command)
 		launch_abandon(&s.cmd);
