@@ -165,6 +165,47 @@ static void mark_thread(struct alternation *a, const struct wgraph *g, uint32_t 
 	}
 }
 
+/* Marks the thread of its own process that most often ended this thread's waits, when it did so `least` times. */
+static bool link_wakers(struct alternation *a, const struct wgraph *g, uint32_t thread, uint32_t least, uint32_t stamp)
+{
+	const struct window_thread *t = &g->w->threads[thread];
+	uint32_t candidate = WG_NONE, votes = 0, count = 0;
+	for (size_t i = t->first; i < t->first + t->n; i++) { /* majority vote, then a count */
+		if (g->end[i] != END_TASK || g->proc[g->waker[i]] != g->proc[thread])
+			continue;
+		if (!votes)
+			candidate = g->waker[i];
+		votes += g->waker[i] == candidate ? 1 : (uint32_t)-1;
+	}
+	for (size_t i = t->first; i < t->first + t->n && candidate != WG_NONE; i++)
+		count += g->end[i] == END_TASK && g->waker[i] == candidate;
+	if (candidate == WG_NONE || count < least || a->stamp[candidate] == stamp)
+		return false;
+	mark_thread(a, g, candidate, stamp);
+	return true;
+}
+
+/* "Hops are between processes": a thread that hands a participant its work, or takes it, inside the same process is part of the
+ * hop (a pool's submitter, reader and writer threads). A few levels, and only where the hand-offs are about as frequent as the
+ * turns, so that a server's unrelated threads stay out. */
+#define LINK_LEVELS 3
+static void link_threads(struct alternation *a, const struct wgraph *g, const struct seen_pair *p, uint32_t stamp)
+{
+	for (unsigned level = 0; level < LINK_LEVELS; level++) {
+		bool grew = false;
+		for (unsigned side = 0; side < 2; side++) {
+			const struct wg_proc *proc = &g->procs[side ? p->proc_b : p->proc_a];
+			for (uint32_t i = 0; i < proc->n_threads && proc->n_threads > 1; i++) {
+				uint32_t thread = g->proc_threads[proc->first_thread + i];
+				if (a->stamp[thread] == stamp && link_wakers(a, g, thread, p->turns / 32 + 1, stamp))
+					grew = true;
+			}
+		}
+		if (!grew)
+			break;
+	}
+}
+
 /* The state of one pair while its boundaries pass by in time order. Index 0: a, 1: b. */
 struct sweep {
 	const struct wgraph *g;
@@ -291,6 +332,7 @@ static void sweep_pair(struct alternation *a, const struct wgraph *g, const stru
 		mark_thread(a, g, g->w->waits[a->turns[i]].thread, stamp);
 		mark_thread(a, g, g->waker[a->turns[i]], stamp);
 	}
+	link_threads(a, g, p, stamp);
 	struct sweep s = {.g = g, .proc = {p->proc_a, p->proc_b}};
 	s.max_gap = (p->last_ns - p->first_ns) / (p->turns > 1 ? p->turns - 1 : 1) * PAUSE_FACTOR;
 	for (size_t word = 0; word <= g->n_marks / 64; word++)

@@ -4,6 +4,7 @@
  * once, to the first thread on the chain that ran, was runnable, or waited for something that is no thread.
  */
 #include "aggregate/cascade.h"
+#include "aggregate/windows_load.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -200,17 +201,6 @@ static void blame_thread(struct walk *k, uint32_t thread, uint64_t from, uint64_
 	}
 }
 
-/* The waker takes its turn at the same futex: a lock, not a queue of jobs. */
-static bool is_lock(const struct wgraph *g, size_t wait)
-{
-	const struct window_wait *w = &g->w->waits[wait];
-	const struct window_thread *t = &g->w->threads[g->waker[wait]];
-	uint32_t last = wgraph_wait_at(g, g->waker[wait], w->t_wake);
-	size_t next = last == WG_NONE ? t->first : (size_t)last + 1;
-	return w->cls == WC_LOCK || w->cls == WC_GIL || (last != WG_NONE && g->w->waits[last].channel == w->channel) ||
-	       (next < t->first + t->n && g->w->waits[next].channel == w->channel);
-}
-
 /* How much of a wait led to work that it was waiting for. Waiting for children and for connections is what parents and
  * servers are for; a thread that waits for another one of its process to have a job for it is at leisure. */
 static uint64_t working_time(const struct walk *k, size_t wait)
@@ -220,7 +210,7 @@ static uint64_t working_time(const struct walk *k, size_t wait)
 	if (cls == WC_CHILD || cls == WC_ACCEPT)
 		return 0;
 	bool hand_off = (cls == WC_FUTEX || cls == WC_POLL || cls == WC_IPC_QUEUE) && g->end[wait] == END_TASK &&
-			pid_of(g, g->waker[wait]) == k->waiter_pid && !is_lock(g, wait);
+			pid_of(g, g->waker[wait]) == k->waiter_pid && !windows_is_lock(g, wait);
 	return k->working_ns + (hand_off ? 0 : k->own_working_ns);
 }
 

@@ -181,6 +181,23 @@ static int gather_talks(struct finding_context *c)
 	return 0;
 }
 
+/* What ended at each process: of the critical path, and of others' waits. */
+static void sum_paths(struct finding_context *c)
+{
+	for (size_t i = 0; i < c->p->n_critical; i++) {
+		const struct critical_row *r = &c->p->critical[i];
+		struct process_info *info = (struct process_info *)finding_process(c, r->pid);
+		if (info && (unsigned)r->kind < BLAME_COUNT)
+			info->critical_ns[r->kind] += (double)r->ns;
+	}
+	for (size_t i = 0; i < c->p->n_blames; i++) {
+		const struct blame_row *b = &c->p->blames[i];
+		struct process_info *info = (struct process_info *)finding_process(c, b->pid);
+		if (info && (unsigned)b->kind < BLAME_COUNT && b->waiter_pid != b->pid)
+			info->blamed_ns[b->kind] += (double)b->ns;
+	}
+}
+
 int finding_context_init(struct finding_context *c, struct profile *p)
 {
 	memset(c, 0, sizeof(*c));
@@ -204,7 +221,8 @@ int finding_context_init(struct finding_context *c, struct profile *p)
 		if (info)
 			info->load = &p->loads[i];
 	}
-	return gather_talks(c) || c->out_of_memory ? -ENOMEM : 0;
+	sum_paths(c);
+	return gather_talks(c) || finding_group(c) || c->out_of_memory ? -ENOMEM : 0;
 }
 
 void finding_context_fini(struct finding_context *c)

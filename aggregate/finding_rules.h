@@ -43,12 +43,16 @@ struct talk {
 /* What is derived once per process. */
 struct process_info {
 	const struct process_row *row;
-	uint32_t group;		 /* processes of one role have one number */
+	uint64_t group;		   /* processes of one role have one number (finding_groups.c) */
+	size_t lead, next;	   /* index of the first process of its role, and of the next one; SIZE_MAX at the end */
+	uint32_t role_size;	   /* processes of its role, folded short-lived ones counted */
 	double lifetime_ns;	 /* under observation, wall */
 	double user_ns, kernel_ns; /* on-CPU time split by samples */
 	uint64_t samples;
 	size_t top_cpu;		 /* index of its heaviest cpu row with a user frame; SIZE_MAX none */
 	const struct load_row *load;
+	double critical_ns[BLAME_COUNT]; /* its part of the critical path */
+	double blamed_ns[BLAME_COUNT];	 /* others' waiting that ends here */
 };
 
 struct finding_context {
@@ -72,6 +76,8 @@ struct finding_rule {
 int finding_context_init(struct finding_context *c, struct profile *p); /* 0 or -ENOMEM */
 void finding_context_fini(struct finding_context *c);
 
+int finding_group(struct finding_context *c);	       /* part of init: 0, or -1 out of memory */
+
 const struct process_info *finding_process(const struct finding_context *c, int32_t pid); /* NULL unknown */
 const struct talk *finding_talk(const struct finding_context *c, int32_t a, int32_t b);	  /* NULL: they never waited for each other */
 
@@ -93,6 +99,24 @@ void finding_say(struct finding_context *c, char **field, const char *fmt, ...) 
 /* Lowers confidence for loss, sampling and thin evidence. */
 void finding_weigh(const struct finding_context *c, struct finding *f, bool estimated, uint64_t observations);
 
+/* Shares of the analysed windows' wall time (0..1 for the critical path; waits of many may exceed 1). */
+double finding_critical(const struct finding_context *c, enum blame_kind kind, int32_t pid); /* a process and its siblings; 0: all */
+double finding_parallelism(const struct finding_context *c); /* mean number of threads of the tree running, while any runs */
+double finding_busy(const struct finding_context *c, int32_t pid);   /* share of the windows in which the process ran */
+/* Processes other than pid that waited for at least a twentieth of the windows because pid did `kind`. Writes at most max pids,
+ * returns how many there are (max 64). */
+unsigned finding_victims(const struct finding_context *c, enum blame_kind kind, int32_t pid, int32_t *victims, unsigned max);
+
+/* Most of a process's CPU samples at one source line of its own code, kernel leaves left out. Returns the share of all its samples (0:
+ * none), *stack_ix a stack that shows it. */
+double finding_hot_line(const struct finding_context *c, int32_t pid, uint32_t *stack_ix, uint32_t *frame_ix);
+/* The process's heaviest on-CPU stack, by its own code; 0 when not sampled. */
+uint32_t finding_hot_stack(const struct finding_context *c, int32_t pid);
+/* On-CPU time of the process outside the function of this frame and what it calls, ns; < 0 when too few samples tell. */
+double finding_cpu_outside(const struct finding_context *c, int32_t pid, uint32_t frame_ix);
+/* The wait row of this process and class with most time (blocked and idle); NULL none. WC_COUNT: any class. */
+const struct wait_row *finding_top_wait(const struct finding_context *c, int32_t pid, enum wait_class cls);
+
 /* Words for people. Each returns its argument buf, NUL-terminated, cut when too long. */
 #define FINDING_NAME 96
 #define FINDING_SITE 200
@@ -105,6 +129,16 @@ const char *finding_medium(const struct finding_context *c, uint32_t channel); /
 /* Index into frames of the first frame of a stack that its author would recognise, or IX_NONE. */
 uint32_t finding_user_frame(const struct finding_context *c, uint32_t stack_ix);
 
-extern const struct finding_rule finding_lockstep;
+char *finding_list(const struct finding_context *c, const int32_t *pids, size_t n, char buf[FINDING_SITE]); /* "4 x worker (pids 3, 4, ...)" */
+
+/* Same role. */
+static inline bool finding_siblings(const struct process_info *a, const struct process_info *b)
+{
+	return a && b && a->group == b->group;
+}
+
+extern const struct finding_rule finding_lockstep, finding_ring, finding_disk_wait, finding_self_paced, finding_single_server,
+	finding_chatty_hub, finding_n_plus_one, finding_backpressure, finding_slow_consumer, finding_slow_producer, finding_serial_process, finding_lock_convoy, finding_run_queue,
+	finding_process_churn, finding_hot_line_rule;
 
 #endif

@@ -188,6 +188,8 @@ struct flow_row {
 	uint64_t turns, switches; /* waits of both kinds in time order; adjacent ones that changed side */
 	uint64_t full_bytes;	  /* bytes the writers moved between waits on full (bursts), summed */
 	uint64_t active_ns;
+	/* futexes and locks: waits ended by a thread that itself waits there in its turn (a lock, not a queue), mean waiters at once */
+	uint64_t lock_count, lock_ns;
 };
 
 /* What one process carried in the analysed windows. */

@@ -131,6 +131,21 @@ static int flow_side(enum wait_class cls) /* 0: on full, 1: on empty, -1: neithe
 	}
 }
 
+/* The waker takes its turn at the same futex or lock: mutual exclusion, not a queue of jobs. */
+bool windows_is_lock(const struct wgraph *g, size_t wait)
+{
+	const struct window_wait *w = &g->w->waits[wait];
+	if (w->cls == WC_LOCK || w->cls == WC_GIL)
+		return true;
+	if ((w->cls != WC_FUTEX && w->cls != WC_IPC_QUEUE) || g->end[wait] != END_TASK || !w->channel)
+		return false;
+	const struct window_thread *t = &g->w->threads[g->waker[wait]];
+	uint32_t last = wgraph_wait_at(g, g->waker[wait], w->t_wake);
+	size_t next = last == WG_NONE ? t->first : (size_t)last + 1;
+	return (last != WG_NONE && g->w->waits[last].channel == w->channel) ||
+	       (next < t->first + t->n && g->w->waits[next].channel == w->channel);
+}
+
 static void flow_side_add(struct flow_state *f, int side, int32_t pid, uint64_t ns)
 {
 	for (uint32_t i = 0; i < f->n_pids[side]; i++)
@@ -141,6 +156,17 @@ static void flow_side_add(struct flow_state *f, int side, int32_t pid, uint64_t 
 	if (f->n_pids[side] < FLOW_SIDES) {
 		f->pid[side][f->n_pids[side]] = pid;
 		f->pid_ns[side][f->n_pids[side]++] = ns;
+	}
+}
+
+static void note_lock(struct windows_load *l, const struct wgraph *g, uint32_t wait)
+{
+	const struct window_wait *w = &g->w->waits[wait];
+	struct flow_state *f = windows_is_lock(g, wait) ? row_table_get(&l->flows, &w->channel) : NULL;
+	if (f) {
+		f->row.lock_count++;
+		f->row.lock_ns += w->t_wake - w->t_out;
+		flow_side_add(f, 0, g->w->threads[w->thread].pid, w->t_wake - w->t_out);
 	}
 }
 
@@ -195,6 +221,7 @@ static void pass_mark(struct load_sweep *s, uint64_t mark)
 		settle(s, &s->l->now[mine]);
 		s->l->now[mine].queued++;
 		note_flow(s->l, g, i);
+		note_lock(s->l, g, i);
 		break;
 	default:
 		settle(s, &s->l->now[mine]);

@@ -36,6 +36,7 @@ struct flow_state {
 void windows_load_init(struct windows_load *l);
 void windows_load_fini(struct windows_load *l);
 int windows_load_add(struct windows_load *l, const struct wgraph *g); /* 0 or -ENOMEM */
+bool windows_is_lock(const struct wgraph *g, size_t wait); /* mutual exclusion, as opposed to waiting for a job */
 void load_row_merge(void *into, const void *from);
 
 #endif
