@@ -137,6 +137,17 @@ static uint32_t past_fellows(const struct wgraph *g, uint32_t wait)
 	return by == w->thread ? g->waker[wait] : by;
 }
 
+/* It ran, up to its wait `next`; but for the short preemptions that are told as a sum with that wait. */
+static void charge_run(struct walk *k, uint32_t thread, size_t next, uint32_t channel, uint64_t ns)
+{
+	uint64_t folded = wgraph_folded_part(k->g, thread, next, ns);
+	int32_t pid = pid_of(k->g, thread);
+	if (folded)
+		charge(k, pid, BLAME_RUN_QUEUE, NULL, channel, folded);
+	if (ns > folded)
+		charge(k, pid, BLAME_RUN, NULL, channel, ns - folded);
+}
+
 static void blame_thread(struct walk *k, uint32_t thread, uint64_t from, uint64_t to, uint32_t channel);
 
 /* Charges [from, to) of a wait of `thread`: further down the chain where a thread of the tree ended it, else here. */
@@ -186,11 +197,11 @@ static void blame_thread(struct walk *k, uint32_t thread, uint64_t from, uint64_
 			uint64_t known = g->run_end[thread] > from ? g->run_end[thread] : from;
 			known = known < to ? known : to;
 			if (known > from)
-				charge(k, t->pid, BLAME_RUN, NULL, channel, known - from);
+				charge_run(k, thread, i, channel, known - from);
 			if (to > known)
 				charge(k, t->pid, BLAME_UNKNOWN, NULL, channel, to - known);
 		} else if (from < w->t_out) {
-			charge(k, t->pid, BLAME_RUN, NULL, channel, next - from);
+			charge_run(k, thread, i, channel, next - from);
 		} else if (from < w->t_wake) {
 			k->c->awaited[i] += next - from;
 			blame_wait(k, thread, (uint32_t)i, from, next);

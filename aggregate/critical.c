@@ -145,7 +145,10 @@ static void step(struct path *p)
 		uint64_t known = g->run_end[l->thread] < p->t && (!w || at + 1 == t->first + t->n) ? g->run_end[l->thread] : p->t;
 		if (known < p->t) /* nothing is told of it after `known` */
 			emit(p, known > l->floor ? known : l->floor, t->pid, BLAME_UNKNOWN, NULL);
-		emit(p, ran_from > l->floor ? ran_from : l->floor, t->pid, BLAME_RUN, NULL);
+		uint64_t low = ran_from > l->floor ? ran_from : l->floor;
+		size_t next = at == WG_NONE ? t->first : (size_t)at + 1;
+		emit(p, low + wgraph_folded_part(g, l->thread, next, p->t - low), t->pid, BLAME_RUN, NULL);
+		emit(p, low, t->pid, BLAME_RUN_QUEUE, NULL);
 	} else if (!w) {
 		emit(p, l->floor, t->pid, BLAME_UNKNOWN, NULL); /* not born yet */
 	} else if (p->t > w->t_wake) {

@@ -124,6 +124,19 @@ uint32_t wgraph_wait_at(const struct wgraph *g, uint32_t thread, uint64_t t)
 	return lo ? (uint32_t)(th->first + lo - 1) : WG_NONE;
 }
 
+uint64_t wgraph_folded_part(const struct wgraph *g, uint32_t thread, size_t next, uint64_t ns)
+{
+	const struct window_thread *t = &g->w->threads[thread];
+	if (next < t->first || next >= t->first + t->n || !g->w->waits[next].folded_ns)
+		return 0;
+	const struct window_wait *w = &g->w->waits[next];
+	uint64_t from = next > t->first ? w[-1].t_run : t->from_ns, all = w->t_out > from ? w->t_out - from : 0;
+	if (!all)
+		return 0;
+	double part = (double)w->folded_ns / (double)all;
+	return part >= 1 ? ns : (uint64_t)(part * (double)ns);
+}
+
 static bool runs_at(const struct wgraph *g, uint32_t thread, uint64_t t)
 {
 	uint32_t i = wgraph_wait_at(g, thread, t);
