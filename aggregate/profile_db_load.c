@@ -100,9 +100,9 @@ static int open_hardened(struct reader *r, uint8_t *bytes, size_t n)
 	static const struct {
 		int id, value;
 	} limits[] = {
-	    {SQLITE_LIMIT_LENGTH, DB_MAX_CELL}, {SQLITE_LIMIT_SQL_LENGTH, 1 << 20}, {SQLITE_LIMIT_COLUMN, 100},
-	    {SQLITE_LIMIT_EXPR_DEPTH, 50},      {SQLITE_LIMIT_COMPOUND_SELECT, 5},  {SQLITE_LIMIT_VDBE_OP, 25000},
-	    {SQLITE_LIMIT_FUNCTION_ARG, 8},     {SQLITE_LIMIT_ATTACHED, 0},         {SQLITE_LIMIT_TRIGGER_DEPTH, 5},
+		{SQLITE_LIMIT_LENGTH, DB_MAX_CELL}, {SQLITE_LIMIT_SQL_LENGTH, 1 << 20}, {SQLITE_LIMIT_COLUMN, 100},
+		{SQLITE_LIMIT_EXPR_DEPTH, 50},	    {SQLITE_LIMIT_COMPOUND_SELECT, 5},	{SQLITE_LIMIT_VDBE_OP, 25000},
+		{SQLITE_LIMIT_FUNCTION_ARG, 8},	    {SQLITE_LIMIT_ATTACHED, 0},		{SQLITE_LIMIT_TRIGGER_DEPTH, 5},
 	};
 
 	if (sqlite3_open(":memory:", &r->db) != SQLITE_OK)
@@ -121,8 +121,8 @@ static int open_hardened(struct reader *r, uint8_t *bytes, size_t n)
 	    SQLITE_OK)
 		return sql_failed(r);
 	return sqlite3_exec(r->db, "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY", NULL, NULL, NULL) == SQLITE_OK
-		   ? 0
-		   : sql_failed(r);
+		       ? 0
+		       : sql_failed(r);
 }
 
 static int check_pages(const struct reader *r)

@@ -38,9 +38,9 @@ static int create_schema(const struct writer *w)
 
 	/* The rows are written once, in order, and nobody else sees them: no journal. 2 KiB pages: small profiles stay small. */
 	snprintf(
-	    pragmas, sizeof pragmas,
-	    "PRAGMA page_size = 2048; PRAGMA journal_mode = OFF; PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN",
-	    PROFILE_DB_APPLICATION_ID, PROFILE_DB_VERSION);
+		pragmas, sizeof pragmas,
+		"PRAGMA page_size = 2048; PRAGMA journal_mode = OFF; PRAGMA application_id = %d; PRAGMA user_version = %d; BEGIN",
+		PROFILE_DB_APPLICATION_ID, PROFILE_DB_VERSION);
 	rc = execute(w, pragmas);
 	for (size_t i = 0; rc == 0 && db_tables[i]; i++) {
 		char *sql = db_table_create_sql(db_tables[i]);

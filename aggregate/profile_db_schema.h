@@ -22,7 +22,7 @@
 
 /* Bounds that hold when writing and when reading, so that whatever is written can be read again. */
 #define DB_MAX_U64 (UINT64_C(1) << 60) /* ns: 36 years of thread time; bytes: an exbibyte */
-#define DB_MAX_CELL (16 << 20)         /* bytes of one string or histogram */
+#define DB_MAX_CELL (16 << 20)	       /* bytes of one string or histogram */
 #define DB_MAX_FILE (INT64_C(1) << 30) /* bytes of a profile file; a big one has some MB */
 
 enum db_type {
@@ -34,7 +34,7 @@ enum db_type {
 	DB_ENUM,      /* an int-sized enum, stored by name */
 	DB_ENUM8,     /* the same in a uint8_t */
 	DB_ENUM_SET,  /* a uint32_t of bits (1 << value), stored as "name,name" */
-	DB_IX,        /* a uint32_t index into the table `ref`; IX_NONE is NULL */
+	DB_IX,	      /* a uint32_t index into the table `ref`; IX_NONE is NULL */
 	DB_TEXT,      /* char *; NULL is written as "" */
 	DB_TEXT_NULL, /* char * that may be NULL */
 	DB_HIST,      /* struct hist, as a sparse blob */
@@ -52,9 +52,9 @@ struct db_enum {
 struct db_column {
 	const char *name;
 	enum db_type type;
-	size_t offset;       /* in the row's struct */
+	size_t offset;	     /* in the row's struct */
 	const char *unit;    /* "ns", "bytes", "count", "" ...: as in docs/PROFILE.md */
-	int64_t max;         /* largest legal integer; 0: the type's own bound */
+	int64_t max;	     /* largest legal integer; 0: the type's own bound */
 	double min_f, max_f; /* DB_F64 */
 	const struct db_enum *values;
 	const struct db_table *ref;
@@ -62,7 +62,7 @@ struct db_column {
 };
 
 enum db_shape {
-	DB_ONE,     /* exactly one row: `rows_at` is where its struct lies in the parent */
+	DB_ONE,	    /* exactly one row: `rows_at` is where its struct lies in the parent */
 	DB_ARRAY,   /* pointer at rows_at, number of rows at count_at */
 	DB_ARGV,    /* NULL-terminated char ** at rows_at; NULL: no rows */
 	DB_CLASSES, /* uint64_t[WC_COUNT] at rows_at; only what is not 0 is a row, its key is the wait class */
@@ -83,7 +83,7 @@ struct db_table {
 };
 
 extern const struct db_table *const db_tables[]; /* NULL-terminated; parents and referred tables come first */
-extern const char *const db_views[];             /* CREATE VIEW statements, NULL-terminated */
+extern const char *const db_views[];		 /* CREATE VIEW statements, NULL-terminated */
 
 const char *db_column_sql_type(const struct db_column *c); /* "INTEGER", "TEXT", "REAL", "BLOB" */
 bool db_column_nullable(const struct db_column *c);

@@ -142,9 +142,9 @@ static void test_fields_come_back_under_their_own_names(void **state)
 	struct stack_row stack = {0};
 	struct channel_row channel = {.id = 4, .kind = CH_UDP, .name = (char *)"127.0.0.1:53", .remote = true};
 	struct edge_row edge = {
-	    .waiter_pid = 7, .waker_pid = 8, .cls = WC_TCP_READ, .waker_stack_ix = IX_NONE, .confidence = CONF_HIGH};
+		.waiter_pid = 7, .waker_pid = 8, .cls = WC_TCP_READ, .waker_stack_ix = IX_NONE, .confidence = CONF_HIGH};
 	struct finding f = {
-	    .id = 1, .kind = FIND_N_PLUS_ONE, .also = 1 << FIND_LOCKSTEP, .share_of_wall = 0.25, .round_trips_per_s = -1};
+		.id = 1, .kind = FIND_N_PLUS_ONE, .also = 1 << FIND_LOCKSTEP, .share_of_wall = 0.25, .round_trips_per_s = -1};
 
 	(void)state;
 	hist_add(&edge.hist, 1000, 3);
@@ -574,23 +574,23 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	    T(test_random_profiles_come_back_as_they_were),
-	    T(test_fields_come_back_under_their_own_names),
-	    T(test_values_that_could_not_be_read_again_are_not_written),
-	    T(test_every_field_of_every_row_has_a_column),
-	    T(test_profile_of_many_rows_stays_small),
-	    T(test_what_is_no_profile_is_named),
-	    T(test_other_versions_truncated_and_altered_files_are_refused),
-	    T(test_additions_by_its_owner_do_no_harm),
-	    T(test_text_with_a_nul_inside_is_refused),
-	    T(test_existing_profile_is_replaced_and_nothing_else_appears),
-	    T(test_leftovers_of_dead_writers_are_removed_and_of_live_ones_kept),
-	    T(test_what_is_no_regular_file_is_written_to_and_not_replaced),
-	    T(test_symlink_stays_one),
-	    T(test_unwritable_targets_are_named),
-	    T(test_failed_write_leaves_the_old_file),
-	    T(test_full_disk_is_named_and_leaves_no_file),
-	    T(test_kill_at_any_moment_leaves_no_file_or_a_valid_one),
+		T(test_random_profiles_come_back_as_they_were),
+		T(test_fields_come_back_under_their_own_names),
+		T(test_values_that_could_not_be_read_again_are_not_written),
+		T(test_every_field_of_every_row_has_a_column),
+		T(test_profile_of_many_rows_stays_small),
+		T(test_what_is_no_profile_is_named),
+		T(test_other_versions_truncated_and_altered_files_are_refused),
+		T(test_additions_by_its_owner_do_no_harm),
+		T(test_text_with_a_nul_inside_is_refused),
+		T(test_existing_profile_is_replaced_and_nothing_else_appears),
+		T(test_leftovers_of_dead_writers_are_removed_and_of_live_ones_kept),
+		T(test_what_is_no_regular_file_is_written_to_and_not_replaced),
+		T(test_symlink_stays_one),
+		T(test_unwritable_targets_are_named),
+		T(test_failed_write_leaves_the_old_file),
+		T(test_full_disk_is_named_and_leaves_no_file),
+		T(test_kill_at_any_moment_leaves_no_file_or_a_valid_one),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

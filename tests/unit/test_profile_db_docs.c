@@ -209,10 +209,10 @@ static void test_derived_columns_say_what_the_histograms_say(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_docs_list_exactly_what_the_file_has),
-	    cmocka_unit_test(test_example_queries_run),
-	    cmocka_unit_test(test_views_have_a_row_for_each_row),
-	    cmocka_unit_test(test_derived_columns_say_what_the_histograms_say),
+		cmocka_unit_test(test_docs_list_exactly_what_the_file_has),
+		cmocka_unit_test(test_example_queries_run),
+		cmocka_unit_test(test_views_have_a_row_for_each_row),
+		cmocka_unit_test(test_derived_columns_say_what_the_histograms_say),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
