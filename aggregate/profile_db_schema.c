@@ -423,6 +423,8 @@ static const struct db_column flow_columns[] = {
 	U64(flow_row, switches, "count"),
 	U64(flow_row, full_bytes, "bytes"),
 	U64(flow_row, active_ns, "ns"),
+	U64(flow_row, lock_count, "count"),
+	U64(flow_row, lock_ns, "ns"),
 };
 static const struct db_table flows_table = {
 	.name = "flows", ARRAY_OF(profile, flows, n_flows), COLUMNS(flow_columns),
