@@ -18,7 +18,9 @@
 struct channel {
 	struct channel_identity key;
 	uint32_t id;
+	uint32_t n_ends; /* told ends of living processes */
 	UT_hash_handle hh;
+	UT_hash_handle hh_id;
 };
 
 /* /proc/PID/fd shows "pipe:[N]" and "socket:[N]": which channel that number belongs to */
@@ -53,6 +55,7 @@ struct channels {
 	event_fn fn;
 	void *ctx;
 	struct channel *all;
+	struct channel *by_id;
 	struct inode_ref *inodes;
 	struct end *ends;
 	struct futex_word *futexes;
@@ -88,6 +91,7 @@ void channels_free(struct channels *c)
 {
 	if (!c)
 		return;
+	HASH_CLEAR(hh_id, c->by_id);
 	FREE_TABLE(struct channel, c->all);
 	FREE_TABLE(struct inode_ref, c->inodes);
 	FREE_TABLE(struct end, c->ends);
@@ -95,6 +99,13 @@ void channels_free(struct channels *c)
 	if (c->interfaces)
 		freeifaddrs(c->interfaces);
 	free(c);
+}
+
+static struct channel *by_id(const struct channels *c, uint32_t id)
+{
+	struct channel *ch;
+	HASH_FIND(hh_id, c->by_id, &id, sizeof id, ch);
+	return ch;
 }
 
 static struct channel *find(struct channels *c, const struct channel_identity *key)
@@ -119,6 +130,7 @@ static uint32_t add(struct channels *c, const struct channel_identity *key, cons
 	ch->key = *key;
 	ch->id = c->next_id++;
 	HASH_ADD(hh, c->all, key, sizeof ch->key, ch);
+	HASH_ADD(hh_id, c->by_id, id, sizeof ch->id, ch);
 	tell(c, ch->id, key->kind, name, capacity, remote);
 	return ch->id;
 }
@@ -410,6 +422,9 @@ void channels_end(struct channels *c, uint32_t channel, int32_t pid, int32_t fd,
 		return;
 	e->key = key;
 	HASH_ADD(hh, c->ends, key, sizeof e->key, e);
+	struct channel *ch = by_id(c, channel);
+	if (ch)
+		ch->n_ends++;
 	struct event ev = {.kind = EV_CHANNEL_END, .channel_end = {.channel = channel, .pid = pid, .fd = fd, .role = role}};
 	c->fn(c->ctx, &ev);
 }
@@ -462,4 +477,71 @@ size_t channels_scan_ends(struct channels *c, const int32_t *pids, size_t n)
 		closedir(d);
 	}
 	return found;
+}
+
+size_t channels_size(const struct channels *c)
+{
+	return HASH_COUNT(c->all) + HASH_COUNT(c->ends) + HASH_COUNT(c->futexes);
+}
+
+bool channels_known(const struct channels *c, uint32_t channel)
+{
+	return by_id(c, channel) != NULL;
+}
+
+/* Whether the channel can only be used by processes that hold an end of it. Files and SysV objects stand for themselves. */
+static bool lives_by_its_ends(const struct channel *ch)
+{
+	switch (ch->key.kind) {
+	case CH_PIPE:
+	case CH_UNIX:
+	case CH_TCP:
+	case CH_UDP:
+	case CH_FUTEX:
+	case CH_CHILD:
+	case CH_EVENTFD:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void channels_sweep(struct channels *c, bool (*alive)(void *ctx, int32_t pid), void *ctx)
+{
+	struct end *e, *etmp;
+	HASH_ITER(hh, c->ends, e, etmp)
+	{
+		if (alive(ctx, e->key.pid))
+			continue;
+		struct channel *ch = by_id(c, e->key.channel);
+		if (ch)
+			ch->n_ends--;
+		HASH_DEL(c->ends, e);
+		free(e);
+	}
+	struct futex_word *w, *wtmp;
+	HASH_ITER(hh, c->futexes, w, wtmp)
+	{
+		if (alive(ctx, (int32_t)w->key.pid))
+			continue;
+		HASH_DEL(c->futexes, w);
+		free(w);
+	}
+	struct channel *ch, *ctmp;
+	HASH_ITER(hh, c->all, ch, ctmp)
+	{
+		if (ch->n_ends || !lives_by_its_ends(ch))
+			continue;
+		HASH_DELETE(hh_id, c->by_id, ch);
+		HASH_DEL(c->all, ch);
+		free(ch);
+	}
+	struct inode_ref *r, *rtmp;
+	HASH_ITER(hh, c->inodes, r, rtmp)
+	{
+		if (channels_known(c, r->channel))
+			continue;
+		HASH_DEL(c->inodes, r);
+		free(r);
+	}
 }

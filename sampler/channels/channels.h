@@ -49,4 +49,10 @@ size_t channels_scan_ends(struct channels *c, const int32_t *pids, size_t n);
 /* Whether a pipe or local socket still lacks a second process. */
 bool channels_want_scan(const struct channels *c);
 
+/* Forgets what belongs to processes that are gone: their ends and futexes, and pipes and sockets that nobody holds any more. Their
+ * ids are not given out again. alive says whether a process still is. Call it when channels_size has doubled. */
+void channels_sweep(struct channels *c, bool (*alive)(void *ctx, int32_t pid), void *ctx);
+size_t channels_size(const struct channels *c);
+bool channels_known(const struct channels *c, uint32_t channel); /* not swept */
+
 #endif

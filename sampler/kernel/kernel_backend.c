@@ -90,8 +90,8 @@ static void backend_close(struct backend *base)
 	tracked_fini(&b->tracked);
 	stack_table_free(b->stacks);
 	runtimes_free(b->runtimes);
+	translate_forget_objects(b, true);
 	channels_free(b->channels);
-	translate_forget_objects(b);
 	mapping_backlog_free(b->backlog);
 	object_cache_free(b->objects);
 	free(b);
@@ -155,6 +155,26 @@ static void scan_ends(struct kernel_backend *b)
 	free(pids);
 }
 
+#define SWEEP_MIN 20000
+
+static bool process_alive(void *ctx, int32_t pid)
+{
+	struct kernel_backend *b = ctx;
+	return tracked_process(&b->tracked, pid) != NULL;
+}
+
+/* Keeps the channel tables as large as the living tree needs, however many processes come and go. */
+static void sweep_channels(struct kernel_backend *b)
+{
+	if (channels_size(b->channels) < (b->sweep_at ? b->sweep_at : SWEEP_MIN))
+		return;
+	channels_sweep(b->channels, process_alive, b);
+	translate_forget_objects(b, false);
+	b->sweep_at = 2 * channels_size(b->channels);
+	if (b->sweep_at < SWEEP_MIN)
+		b->sweep_at = SWEEP_MIN;
+}
+
 static int drain(struct backend *base, event_fn fn, void *ctx, struct err *err)
 {
 	struct kernel_backend *b = (struct kernel_backend *)base;
@@ -172,6 +192,7 @@ static int drain(struct backend *base, event_fn fn, void *ctx, struct err *err)
 		b->last_scan_ns = now;
 		scan_ends(b);
 	}
+	sweep_channels(b);
 	tell_losses(b);
 	return (int)(b->n_events - events);
 }

@@ -57,6 +57,7 @@ struct kernel_backend {
 	uint64_t end_ns; /* observation ends here; 0: goes on */
 	uint64_t n_events, n_waits;
 	uint64_t last_tune_ns, last_scan_ns;
+	size_t sweep_at; /* size of the channel tables at which dead ones are swept */
 	struct k_stats told; /* losses already reported */
 	uint64_t lost_stacks;
 	uint32_t period_ns;
@@ -75,7 +76,8 @@ static inline void emit(struct kernel_backend *b, const struct event *ev)
 }
 
 /* ---- translate.c ---- */
-void translate_forget_objects(struct kernel_backend *b);
+/* Drops the objects whose channel is not known any more; all of them when all is set. */
+void translate_forget_objects(struct kernel_backend *b, bool all);
 int translate_record(void *ctx, void *data, size_t len); /* a record_fn; ctx: struct kernel_backend */
 
 /* ---- processes.c ---- */
@@ -86,6 +88,7 @@ struct tracked_process *processes_seen(struct kernel_backend *b, int32_t pid, in
 struct tracked_process *processes_forked(struct kernel_backend *b, const struct k_fork *r);
 void processes_executed(struct kernel_backend *b, const struct k_exec *r);
 void processes_exited(struct kernel_backend *b, int32_t pid, uint64_t time_ns, int32_t status);
+int32_t processes_tgid_of(int32_t tid); /* by /proc; 0: gone */
 /* Someone outside the tree who woke one of ours: named once. */
 void processes_outside(struct kernel_backend *b, int32_t tid, uint64_t time_ns);
 struct mapping_backlog *mapping_backlog_new(void);

@@ -276,8 +276,7 @@ void processes_exited(struct kernel_backend *b, int32_t pid, uint64_t time_ns, i
 	tracked_process_remove(&b->tracked, p);
 }
 
-/* Tgid of a thread, by /proc; 0 when gone. */
-static int32_t tgid_of(int32_t tid)
+int32_t processes_tgid_of(int32_t tid)
 {
 	char path[48], line[128];
 	snprintf(path, sizeof path, "/proc/%d/status", tid);
@@ -309,7 +308,7 @@ void processes_outside(struct kernel_backend *b, int32_t tid, uint64_t time_ns)
 		return;
 	o->tid = tid;
 	HASH_ADD_INT(b->tracked.outsiders, tid, o);
-	int32_t pid = tgid_of(tid);
+	int32_t pid = processes_tgid_of(tid);
 	char path[48];
 	size_t n = 0, cmdline_len = 0;
 	snprintf(path, sizeof path, "/proc/%d/comm", pid);

@@ -73,6 +73,13 @@ static uint32_t channel_of_unix(struct kernel_backend *b, const struct k_chan *r
 		if (!path[i])
 			path[i] = '@';
 	const char *type = r->sock_type == 2 ? "(dgram)" : r->sock_type == 5 ? "(seqpacket)" : "";
+	enum { STREAM = 1, SEQPACKET = 5 };
+	if (!n && !r->peer_ino && (r->sock_type == STREAM || r->sock_type == SEQPACKET)) {
+		/* not connected yet: no identity worth keeping. One channel for all of the process's attempts */
+		char name[48];
+		snprintf(name, sizeof name, "unix, connecting from %u", r->tgid);
+		return channels_other(b->channels, CH_UNIX, r->tgid, name);
+	}
 	return channels_unix(b->channels, r->ino, r->peer_ino, path, type, r->capacity_bytes);
 }
 
@@ -139,11 +146,14 @@ static void on_chan(struct kernel_backend *b, const struct k_chan *r)
 		channels_end(b->channels, id, r->tgid, r->fd, role);
 }
 
-void translate_forget_objects(struct kernel_backend *b)
+void translate_forget_objects(struct kernel_backend *b, bool all)
 {
 	struct object_entry *o, *tmp;
+	b->channel_epoch++;
 	HASH_ITER(hh, b->objects_by_key, o, tmp)
 	{
+		if (!all && channels_known(b->channels, o->channel))
+			continue;
 		HASH_DEL(b->objects_by_key, o);
 		free(o);
 	}
@@ -277,10 +287,34 @@ static bool clip_to_end(const struct kernel_backend *b, struct event *ev)
 	return true;
 }
 
+/* A member whose birth was not told, because the record did not fit into the ring: taken from /proc, from now on. */
+static struct tracked_thread *recover_thread(struct kernel_backend *b, int32_t tid, uint64_t time_ns)
+{
+	if (tracked_ended(&b->tracked, tid))
+		return NULL;
+	int32_t pid = processes_tgid_of(tid);
+	struct tracked_process *p = pid ? tracked_process(&b->tracked, pid) : NULL;
+	if (pid && !p)
+		p = processes_seen(b, pid, 0, "", time_ns);
+	struct tracked_thread *th = p ? tracked_thread_add(&b->tracked, tid, pid) : NULL;
+	if (!th)
+		return NULL;
+	p->live_threads++;
+	tell_thread(b, th, p->comm, time_ns);
+	return th;
+}
+
+/* An interrupt above a sending task: the loopback's receive path when the waiter waits for a socket of the network, else a timer or a
+ * disk that happened to interrupt it. */
+static bool interrupt_is_peer(struct kernel_backend *b, const struct k_wait *r)
+{
+	return fd_object_of_key(b, r->chan) == FDO_INET || (r->waker_chan && fd_object_of_key(b, r->waker_chan) == FDO_INET);
+}
+
 static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 {
 	struct tracked_thread *th = tracked_thread(&b->tracked, r->tid);
-	if (!th)
+	if (!th && !(th = recover_thread(b, r->tid, r->t_out)))
 		return;
 	b->n_waits++;
 	if (th->start_pending) {
@@ -301,12 +335,16 @@ static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 	w->tid = r->tid;
 	w->cls = class_of(b, th, r);
 	w->waker_ctx = waker_contexts[r->waker_ctx <= K_CTX_KTHREAD ? r->waker_ctx : 0];
+	w->waker_tid = r->waker_tid;
+	if (w->waker_ctx == WAKER_SOFTIRQ && !interrupt_is_peer(b, r)) {
+		w->waker_ctx = WAKER_HARDIRQ;
+		w->waker_tid = 0;
+	}
 	w->at_start = !!(r->flags & K_WAIT_AT_START);
 	w->in_progress = (r->flags & K_WAIT_AT_END) && (r->flags & K_WAIT_BLOCKED);
 	w->preempted = !(r->flags & K_WAIT_BLOCKED) && r->nr != SYS_sched_yield;
 	w->t_wake = r->t_wake;
 	w->t_run = r->t_run;
-	w->waker_tid = r->waker_tid;
 	bool shared = K_KEY_OBJ(r->chan) == K_OBJ_FUTEX && !(r->want & FUTEX_PRIVATE_FLAG);
 	uint64_t key = r->waker_chan && syscall_category(r->nr) == CAT_POLL ? r->waker_chan : r->chan;
 	w->channel = w->cls == WC_CHILD ? channels_child(b->channels, th->pid) : channel_of(b, th, key, shared);
