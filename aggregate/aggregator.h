@@ -15,7 +15,8 @@ struct aggregator;
 
 struct aggregator_options {
 	uint64_t start_ns;	/* CLOCK_MONOTONIC; 0: the first event's time */
-	uint32_t max_rows;	/* bound on wait, cpu and edge rows each; the smallest are merged into a row without stack; 0: default */
+	uint32_t max_rows;	/* bound on wait, cpu and edge rows each (or one row per process and class, when that is more): the
+				 * smallest are merged into rows without stack; 0: default */
 	uint32_t window_events; /* bound on buffered waits per analysis window; 0: default */
 	uint32_t window_ms;	/* longest analysis window; 0: default (1000) */
 	uint32_t window_duty_percent; /* most of the wall time that window analysis may take; 0: default (10); 100: never pause

@@ -127,7 +127,8 @@ static int cmp_turns(const void *a, const void *b)
 /* Keeps the pairs with most turns and gives each its stretch of a->turns. */
 static int lay_out_turns(struct alternation *a, const struct wgraph *g)
 {
-	qsort(a->seen.rows, a->seen.n, sizeof(struct seen_pair), cmp_turns);
+	if (a->seen.n) /* qsort must not get NULL, not even with no rows */
+		qsort(a->seen.rows, a->seen.n, sizeof(struct seen_pair), cmp_turns);
 	uint32_t total = 0;
 	for (size_t i = 0; i < a->seen.n; i++) {
 		struct seen_pair *s = row_table_at(&a->seen, i);

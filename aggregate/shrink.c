@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the smallest rows give up, in this order. */
-enum detail { DETAIL_STACKS, DETAIL_WAKER, DETAIL_CHANNEL, DETAIL_THREAD, DETAIL_COUNT };
+/* What the smallest rows give up, in this order; at last all rows give up all of it. Then one row per process and class is left:
+ * should even those be more than max_rows, they stay, for a class must never be told as another. */
+enum detail { DETAIL_STACKS, DETAIL_WAKER, DETAIL_CHANNEL, DETAIL_THREAD, DETAIL_ALL, DETAIL_COUNT };
 
 static void give_up(const struct aggregator *a, struct row_key *k, enum detail d)
 {
@@ -80,7 +81,7 @@ bool shrink_rows(struct aggregator *a, struct rows *r, uint32_t max_rows)
 	for (int d = 0; d < DETAIL_COUNT && r->n_rows - 1 > max_rows; d++) {
 		struct rows smaller;
 		struct weight *w = weigh_rows(r);
-		bool ok = w && rebuild(a, r, w, max_rows / 2, (enum detail)d, &smaller);
+		bool ok = w && rebuild(a, r, w, d == DETAIL_ALL ? 0 : max_rows / 2, (enum detail)d, &smaller);
 		free(w);
 		if (!ok) {
 			if (w)
