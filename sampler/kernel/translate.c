@@ -464,7 +464,9 @@ static void on_snap(struct kernel_backend *b, const struct k_snap *r, size_t len
 	refresh_runtime(b, p, r->time);
 	struct unwind_regs regs;
 	regs_from_record(&regs, (const uint64_t *)r->regs);
-	struct unwind_memory mem = {.stack = (const uint8_t *)(r + 1), .stack_addr = regs.r[REGNO_SP], .stack_len = r->len};
+	/* pid: names of managed frames are read from the live process; frames beyond the copied bytes are old ones, which move seldom */
+	struct unwind_memory mem = {
+	    .stack = (const uint8_t *)(r + 1), .stack_addr = regs.r[REGNO_SP], .stack_len = r->len, .pid = (pid_t)r->tgid};
 	struct runtime_thread t = {.pid = r->tgid,
 				   .tid = r->tid,
 				   .as = p->as,
