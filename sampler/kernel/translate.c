@@ -392,10 +392,9 @@ static uint32_t stack_id(struct kernel_backend *b, const struct tracked_process 
 	struct runtime_frame *frames = b->frames;
 	uint32_t *ids = b->ids;
 	struct runtime_stack_info info = {0};
-	size_t n = 0, nf;
+	size_t n, nf;
 
-	for (uint32_t i = 0; i < n_kernel && i < K_KSTACK; i++)
-		ids[n++] = stack_table_kernel(b->stacks, kernel[i]);
+	n = stack_table_kernel(b->stacks, kernel, n_kernel < K_KSTACK ? n_kernel : K_KSTACK, ids, b->fn, b->ctx);
 	nf = runtime_stack(b->runtimes, t, frames, MAX_FRAMES, &info);
 	for (size_t i = 0; i < nf; i++)
 		ids[n++] = frames[i].id ? frames[i].id : stack_table_native(b->stacks, p->as, t->time_ns, frames[i].pc, i > 0);

@@ -31,6 +31,18 @@ struct stack_entry {
 	uint32_t key[]; /* [0] truncated, then frame ids */
 };
 
+#define KERNEL_PROBE_FRAME UINT32_MAX
+
+/* Frames of the tracepoint machinery that took the stack; they are no part of the target. */
+static bool is_probe_frame(const char *function)
+{
+	static const char *const prefixes[] = {"bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_", "bpf_trampoline_", "perf_trace_"};
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+		if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
 struct stack_table {
 	struct frame_entry *frames;
 	struct stack_entry *stacks;
@@ -113,10 +125,46 @@ uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uin
 	return e ? e->id : 0;
 }
 
-uint32_t stack_table_kernel(struct stack_table *t, uint64_t addr)
+struct kernel_name {
+	struct stack_table *t;
+	uint32_t id;
+	event_fn fn;
+	void *ctx;
+};
+
+static void intern_kernel_name(void *ctx, const struct source_frame *frames, size_t n)
+{
+	struct kernel_name *k = ctx;
+	(void)n;
+	k->id = is_probe_frame(frames[0].function) ? KERNEL_PROBE_FRAME : stack_table_source(k->t, &frames[0], k->fn, k->ctx);
+}
+
+/* The id of the function at addr, KERNEL_PROBE_FRAME for the probe's own, 0 when out of memory. */
+static uint32_t kernel_frame(struct stack_table *t, uint64_t addr, event_fn fn, void *ctx)
 {
 	struct frame_entry *e = frame_intern(t, OBJECT_KERNEL, addr, NULL);
-	return e ? e->id : 0;
+	if (!e || (!t->symbolizer && !(t->symbolizer = symbolizer_new())))
+		return 0;
+	if (!e->resolved) {
+		struct kernel_name k = {.t = t, .fn = fn, .ctx = ctx};
+		symbolize_kernel(t->symbolizer, addr, intern_kernel_name, &k);
+		e->resolved = true;
+		e->id = k.id;
+	}
+	return e->id;
+}
+
+size_t stack_table_kernel(struct stack_table *t, const uint64_t *addrs, size_t n, uint32_t *ids, event_fn fn, void *ctx)
+{
+	size_t out = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t id = kernel_frame(t, addrs[i], fn, ctx);
+		if (id == KERNEL_PROBE_FRAME)
+			out = 0; /* whatever stood above it was the probe's too */
+		else if (id)
+			ids[out++] = id;
+	}
+	return out;
 }
 
 uint32_t stack_table_source(struct stack_table *t, const struct source_frame *f, event_fn fn, void *ctx)
@@ -184,9 +232,7 @@ void stack_table_resolve(struct stack_table *t, event_fn fn, void *ctx)
 			continue;
 		e->resolved = true;
 		struct resolve_ctx r = {.id = e->id, .fn = fn, .ctx = ctx};
-		if (e->key.object == OBJECT_KERNEL) {
-			symbolize_kernel(t->symbolizer, e->key.vaddr, emit_frame, &r);
-		} else if (e->key.object & 1) {
+		if (e->key.object & 1) {
 			struct source_frame f = {.function = e->module, .module = e->module, .language = LANG_NATIVE};
 			emit_frame(&r, &f, 1);
 		} else {

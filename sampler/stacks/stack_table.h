@@ -17,7 +17,9 @@ void stack_table_free(struct stack_table *t);
 
 /* The frame at a program counter of a process. is_return: a return address (the call lies before it). */
 uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return);
-uint32_t stack_table_kernel(struct stack_table *t, uint64_t addr);
+/* Kernel frames, leaf first, into ids[0..n): one id per function, not per address, and without the leading frames of the probe that
+ * took the stack (BPF programs and what calls them). Returns how many. New frames are told to fn at once. */
+size_t stack_table_kernel(struct stack_table *t, const uint64_t *addrs, size_t n, uint32_t *ids, event_fn fn, void *ctx);
 /* A frame that a runtime provider has named; told to fn at once when new. */
 uint32_t stack_table_source(struct stack_table *t, const struct source_frame *f, event_fn fn, void *ctx);
 /* A stack, leaf first; told to fn when new. Returns its id; 0 for the empty stack or when out of memory. */
