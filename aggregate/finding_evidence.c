@@ -47,6 +47,18 @@ double finding_busy(const struct finding_context *c, int32_t pid)
 	return i && i->load ? share((double)i->load->run_ns, c->window_ns) : 0;
 }
 
+double finding_next_busiest(const struct finding_context *c, int32_t pid)
+{
+	double most = 0;
+	for (size_t i = 0; i < c->p->n_loads; i++) {
+		const struct load_row *l = &c->p->loads[i];
+		const struct process_info *p = l->pid != pid ? finding_process(c, l->pid) : NULL;
+		if (p && p->row->in_tree && share((double)l->run_ns, c->window_ns) > most)
+			most = share((double)l->run_ns, c->window_ns);
+	}
+	return most;
+}
+
 /* Blame rows are a few thousand, grouped by nothing: one pass per question; victims are told apart by a small list. */
 #define MAX_VICTIMS 64
 unsigned finding_victims(const struct finding_context *c, enum blame_kind kind, int32_t pid, int32_t *victims, unsigned max)

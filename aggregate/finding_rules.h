@@ -103,6 +103,7 @@ void finding_weigh(const struct finding_context *c, struct finding *f, bool esti
 double finding_critical(const struct finding_context *c, enum blame_kind kind, int32_t pid); /* a process and its siblings; 0: all */
 double finding_parallelism(const struct finding_context *c); /* mean number of threads of the tree running, while any runs */
 double finding_busy(const struct finding_context *c, int32_t pid);   /* share of the windows in which the process ran */
+double finding_next_busiest(const struct finding_context *c, int32_t pid); /* of the others in the tree, the same share */
 /* Processes other than pid that waited for at least a twentieth of the windows because pid did `kind`. Writes at most max pids,
  * returns how many there are (max 64). */
 unsigned finding_victims(const struct finding_context *c, enum blame_kind kind, int32_t pid, int32_t *victims, unsigned max);

@@ -16,6 +16,8 @@ static bool is_read(enum wait_class cls)
 static bool converse(const struct finding_context *c, int32_t a, int32_t b)
 {
 	const struct talk *t = finding_talk(c, a, b);
+	if (t && t->pair && (t->pair->a_hands_b + t->pair->b_hands_a) * 2 > t->pair->turns - t->pair->turns / 4)
+		return true; /* they take turns on one CPU */
 	for (unsigned i = 0; t && i < 2; i++) {
 		uint64_t reads = 0;
 		for (unsigned cls = 0; cls < WC_COUNT; cls++)

@@ -187,6 +187,14 @@ static size_t rule_order(enum finding_kind kind)
 	return SIZE_MAX;
 }
 
+/* The more specific kind tells of the other one's processes too; of one kind, the larger circle does (a ring and its pairs). */
+static bool swallows(const struct finding *a, const struct finding *b)
+{
+	if (a->kind == b->kind)
+		return a->n_pids > b->n_pids && b->n_pids > 1 && same_story(a, b);
+	return rule_order(a->kind) < rule_order(b->kind) && same_story(a, b);
+}
+
 /* Drops what is too small to act on, and tells overlapping findings once. */
 static void resolve(struct finding_context *c)
 {
@@ -199,11 +207,9 @@ static void resolve(struct finding_context *c)
 		gone[i] = c->gain[i] < FINDING_MIN_GAIN;
 	for (size_t i = 0; i < c->n_found; i++) {
 		for (size_t j = 0; j < c->n_found; j++) {
-			if (i == j || gone[i] || gone[j] || c->found[i].kind == c->found[j].kind ||
-			    rule_order(c->found[i].kind) > rule_order(c->found[j].kind) ||
-			    !same_story(&c->found[i], &c->found[j]))
+			if (i == j || gone[i] || gone[j] || !swallows(&c->found[i], &c->found[j]))
 				continue;
-			c->found[i].also |= c->found[j].also | 1u << c->found[j].kind;
+			c->found[i].also |= (c->found[j].also | 1u << c->found[j].kind) & ~(1u << c->found[i].kind);
 			if (c->gain[j] > c->gain[i] && c->found[j].speedup_low > 0) /* the story's price is the larger one */
 				c->gain[i] = c->gain[j];
 			gone[j] = true;

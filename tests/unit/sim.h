@@ -494,6 +494,7 @@ static inline bool sim_effect(struct sim *s, int i)
 		break;
 	case SIM_LOOP: {
 		uint64_t *left = &t->loops[t->pc % 16];
+		t->charged = false;
 		if (in->n == 0) {
 			t->pc = in->arg;
 			return true;

@@ -6,6 +6,7 @@
 #define LOCKSTEP_TESTS_STORIES_H
 
 #include "aggregate/aggregator.h"
+#include "aggregate/findings.h"
 #include "tests/unit/sim.h"
 
 struct story {
@@ -13,6 +14,11 @@ struct story {
 	struct aggregator *agg;
 	struct profile *p;
 	uint64_t ns;
+	int32_t pid[80];
+	int n_pids;
+	uint64_t per_item; /* 0: one */
+	struct code *codes[64];
+	int n_codes;
 };
 
 static inline struct story *story_new(int cpus)
@@ -34,12 +40,22 @@ static inline void story_run(struct story *st, uint64_t ms)
 	st->ns = sim_run(&st->s);
 	int rc = aggregator_profile(st->agg, &st->p, &err);
 	assert(rc == 0);
-	st->p->meta.cpus = (uint32_t)st->s.cpus;
+	st->p->meta.cpus = (uint32_t)st->s.cpus; /* the caller's to fill, as cli does */
+	rc = rc ? rc : findings_run(st->p);
+	assert(rc == 0);
 	(void)rc;
+}
+
+/* Items per second of simulated time. */
+static inline double story_rate(const struct story *st)
+{
+	return (double)st->s.items * (double)(st->per_item ? st->per_item : 1) * 1e9 / (double)st->ns;
 }
 
 static inline void story_free(struct story *st)
 {
+	for (int i = 0; i < st->n_codes; i++)
+		free(st->codes[i]);
 	profile_free(st->p);
 	aggregator_free(st->agg);
 	sim_fini(&st->s);
