@@ -351,10 +351,7 @@ def main():
     args = ap.parse_args()
     args.runs = args.runs or (3 if args.quick else 7)
     build = os.path.abspath(args.build)
-    lockstep = os.path.join(build, "cli", "lockstep")
-    if not os.path.exists(lockstep):
-        found = [os.path.join(d, "lockstep") for d, _, fs in os.walk(build) if "lockstep" in fs]
-        lockstep = found[0] if found else lockstep
+    lockstep = os.path.join(build, "lockstep")
     if not os.path.exists(os.path.join(build, "examples", "lockstep_pipe")):
         ap.error(f"no example programs in {build}/examples: build first")
     every = tools(lockstep)

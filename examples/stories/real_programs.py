@@ -355,7 +355,7 @@ def main():
     root = os.path.join(HERE, "..", "..")
     ap.add_argument("--only")
     ap.add_argument("--keep")
-    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "cli", "lockstep")))
+    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "lockstep")))
     options = ap.parse_args()
     print("| program | truth, and how it is known | lockstep's first finding | facts (true / said) | right |\n|---|---|---|---|---|")
     wrong = 0

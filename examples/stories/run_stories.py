@@ -196,7 +196,7 @@ def main():
     ap.add_argument("--runs", type=int, default=10)
     ap.add_argument("--seconds", type=float, default=2)
     ap.add_argument("--only", help="stories whose name contains this")
-    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "cli", "lockstep")))
+    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "lockstep")))
     ap.add_argument("--examples", default=os.environ.get("EXAMPLES", os.path.join(root, "build", "examples")))
     ap.add_argument("--verbose", action="store_true", help="every check to stderr")
     options = ap.parse_args()

@@ -41,7 +41,7 @@ def main():
     ap.add_argument("--runs", type=int, default=3)
     ap.add_argument("--seconds", type=float, default=2)
     ap.add_argument("--only")
-    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "cli", "lockstep")))
+    ap.add_argument("--lockstep", default=os.environ.get("LOCKSTEP", os.path.join(root, "build", "lockstep")))
     ap.add_argument("--examples", default=os.environ.get("EXAMPLES", os.path.join(root, "build", "examples")))
     options = ap.parse_args()
     print("| diluted by | value | found (of runs) | rank | share of wall | predicted speed-up | first finding |\n|---|---|---|---|---|---|---|")

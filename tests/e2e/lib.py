@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 SOURCE_DIR = os.environ.get("SOURCE_DIR", os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..")))
-LOCKSTEP = os.environ.get("LOCKSTEP", os.path.join(SOURCE_DIR, "build", "cli", "lockstep"))
+LOCKSTEP = os.environ.get("LOCKSTEP", os.path.join(SOURCE_DIR, "build", "lockstep"))
 EXAMPLES = os.environ.get("EXAMPLES", os.path.join(SOURCE_DIR, "build", "examples"))
 STORIES = os.path.join(SOURCE_DIR, "examples", "stories")
 sys.path.insert(0, STORIES)

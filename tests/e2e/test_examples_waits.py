@@ -26,8 +26,6 @@ class Zoo(Case):
     def exhibits(self):
         """Waits that the machine lets wait: a file system in memory never blocks on the three disk exhibits."""
         for w in self.run_.truth["waits"]:
-            if w.get("count", 0) < 20:
-                continue
             if w["class"] in ("file_io", "page_fault") and not self.of_site(w):
                 continue
             yield w
@@ -50,7 +48,7 @@ class Zoo(Case):
                 continue
             with self.subTest(w["waiter"]):
                 kind = kinds[self.main_wait(w)["channel"]]
-                self.assertEqual("tcp" if kind == "udp" else kind, w["channel"])
+                self.assertIn("tcp" if kind == "udp" else kind, w["channel"].split("|"))
 
     def test_counts_and_times_are_the_threads_own(self):
         for w in self.exhibits():
@@ -62,7 +60,7 @@ class Zoo(Case):
                 count = sum(r["count"] for r in rows)
                 expected = self.run_.truth[w["waiter"] + "_s"]
                 self.assertLessEqual(abs(seconds - expected), 0.02 * expected + 0.005, f"{seconds} s for {expected} s")
-                self.assertLessEqual(abs(count - w["count"]), 0.02 * w["count"] + 2, f"{count} waits for {w['count']}")
+                self.assertLessEqual(abs(count - w["count"]), 0.02 * w["count"] + 4, f"{count} waits for {w['count']}")
 
     def test_the_keeper_is_named_as_the_waker(self):
         keeper = judge.pids_of(self.run_.truth, "keeper")[0]
