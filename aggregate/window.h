@@ -6,7 +6,8 @@
  *
  * A window closes when it is full (window_events) or about a second long. It is handed over a little later, so that waits
  * that straddle its end have mostly been told; then, when the analysis is dear, buffering pauses so that it costs at most
- * window_duty_percent of the wall time. At low rates windows follow each other without a gap. meta.window_ns
+ * 1 % of the wall time, or 50 ns per wait where that is more, and never more than window_duty_percent. At low rates windows follow
+ * each other without a gap. meta.window_ns
  * of the profile tells how much wall time they covered.
  */
 #ifndef LOCKSTEP_WINDOW_H

@@ -5,9 +5,14 @@
 #include <string.h>
 #include <time.h>
 
-#define DEFAULT_EVENTS 65536
+#define DEFAULT_EVENTS 16384
 #define DEFAULT_MS 1000
 #define DEFAULT_DUTY 10
+/* What analysis may cost: a free start (so that short runs are covered whole), then a floor share of wall time, more where many
+ * events make its cost per event small, never more than duty_percent. On 110,000 waits a second this is some 90 ns a wait. */
+#define FREE_NS 30000000ull
+#define FLOOR_SHARE 0.01
+#define EVENT_NS 50.0
 #define LAG_DIVISOR 8          /* the lag is an eighth of the window ... */
 #define MAX_LAG_NS 50000000ull /* ... but no more than this */
 
@@ -42,6 +47,8 @@ void window_buffer_start(struct window_buffer *b, uint64_t time_ns)
 	b->serial++;
 	b->start_ns = time_ns;
 	b->end_ns = 0;
+	if (!b->first_ns)
+		b->first_ns = time_ns;
 }
 
 /* The entry of a thread, made when absent; NULL when out of memory. */
@@ -360,14 +367,26 @@ static void keep_the_rest(struct window_buffer *b, struct tree *t)
 	free(thread_of);
 }
 
+/* When enough time will have passed for what was spent. rate: waits per ns. */
+static uint64_t next_start(const struct window_buffer *b, double rate)
+{
+	double most = b->duty_percent / 100.0, share = EVENT_NS * rate;
+	if (b->spent_ns <= FREE_NS)
+		return 0;
+	share = share < FLOOR_SHARE ? FLOOR_SHARE : share;
+	share = share > most ? most : share;
+	return b->first_ns + (uint64_t)((double)(b->spent_ns - FREE_NS) / share);
+}
+
 static void finish_window(struct window_buffer *b, const struct window_context *c)
 {
-	uint64_t cost = analyze(b, c), length = b->end_ns - b->start_ns;
-	uint64_t due = b->duty_percent >= 100 ? 0 : cost * 100 / b->duty_percent;
-	if (due <= length)
+	uint64_t waits = b->n, length = b->end_ns - b->start_ns, end = b->end_ns;
+	b->spent_ns += analyze(b, c);
+	uint64_t next = b->duty_percent >= 100 ? 0 : next_start(b, length ? (double)waits / (double)length : 0);
+	if (next <= end)
 		keep_the_rest(b, c->tree);
 	else
-		window_buffer_start(b, b->start_ns + due);
+		window_buffer_start(b, next);
 }
 
 void window_buffer_advance(struct window_buffer *b, const struct window_context *c, uint64_t now_ns)

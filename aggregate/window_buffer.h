@@ -34,6 +34,7 @@ struct window_buffer {
 	uint32_t serial; /* of the buffer's present content: thread.window_ix is valid for it */
 	uint64_t start_ns, end_ns; /* end_ns 0: still open */
 	uint64_t covered_ns;
+	uint64_t first_ns, spent_ns; /* start of the first window; CPU time of all analyses */
 	uint64_t missed; /* waits that did not fit (the window then ends before them) */
 };
 
