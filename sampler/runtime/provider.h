@@ -38,12 +38,15 @@ struct runtime_provider {
 	bool (*label)(void *state, struct runtime_env *env, struct address_space *as, char *buf, size_t len);
 };
 
-extern const struct runtime_provider runtime_python;
+extern const struct runtime_provider runtime_python, runtime_java;
 
 /* Python only: what python_walk_bpf needs. */
 bool python_state_offsets(const void *state, struct python_offsets *out);
 
 /* Whether pid lives in another PID namespace than we do. */
 bool runtime_foreign_pids(pid_t pid);
+/* A thread's id in its own (innermost) PID namespace, by its id as we see it; and back. 0 when gone. They read /proc: cache. */
+pid_t runtime_ns_tid(pid_t pid, pid_t tid);
+pid_t runtime_host_tid(pid_t pid, pid_t ns_tid);
 
 #endif

@@ -4,7 +4,8 @@
  * the process lives and kept after it: per process, keyed by the code object's address.
  *
  * An address is no identity: eval() in a loop frees a code object and the next one takes its place. So before a stack is resolved all
- * its code objects' heads are read in one call and compared with what the cache knew: name, file and table pointers, first line.
+ * its code objects' heads are read in one call and compared with what the cache knew: name, file and table pointers, first line, and
+ * what is behind them (strings are freed and take each other's places just as well).
  * After a fork the child's code objects are the parent's: equal heads share the parent's entries without reading a string, and a child
  * that died too early is still told by them.
  */
@@ -18,7 +19,9 @@
 #define MAX_CODES 100000     /* of one process: then the cache starts anew */
 #define MAX_TABLE (1u << 20) /* bytes of a line table */
 #define MAX_HEAD 512	     /* python_layout.c checks code_size */
-#define BATCH 32
+#define BATCH 20	     /* three pieces each fit one target_read_many */
+#define MAX_TABLE_CHECK 128
+#define STR_HASH 24 /* of PyASCIIObject, in all versions; names are interned, so it is computed */
 
 struct line_id {
 	uint64_t instr;
@@ -34,6 +37,7 @@ struct identity {
 struct code {
 	uint64_t addr;
 	struct identity identity;
+	uint64_t name_hash;
 	char *function, *file;
 	uint8_t *table;
 	size_t table_len;
@@ -133,23 +137,38 @@ static bool identity_equal(const struct identity *a, const struct identity *b)
 	       a->table == b->table && a->first_line == b->first_line;
 }
 
+/* Whether the strings behind equal pointers are equal too: the name's cached hash, and the start of the line table. */
+static bool contents_equal(const struct code *c, uint64_t name_hash, const uint8_t *table)
+{
+	size_t n = c->table_len < MAX_TABLE_CHECK ? c->table_len : MAX_TABLE_CHECK;
+
+	return name_hash == c->name_hash && (!n || memcmp(table, c->table, n) == 0);
+}
+
 static void check_batch(struct python_process *p, struct runtime_env *env, struct code **codes, unsigned n)
 {
-	uint8_t heads[BATCH][MAX_HEAD];
-	struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
-	uint64_t whole;
+	uint8_t heads[BATCH][MAX_HEAD], tables[BATCH][MAX_TABLE_CHECK];
+	uint64_t hashes[BATCH], whole;
+	struct iovec local[3 * BATCH] = {0}, remote[3 * BATCH] = {0};
 
 	for (unsigned i = 0; i < n; i++) {
-		local[i] = (struct iovec){heads[i], p->layout.code_size};
-		remote[i] = (struct iovec){(void *)(uintptr_t)codes[i]->addr, p->layout.code_size};
+		const struct code *c = codes[i];
+		size_t k = c->table_len < MAX_TABLE_CHECK ? c->table_len : MAX_TABLE_CHECK;
+		local[3 * i] = (struct iovec){heads[i], p->layout.code_size};
+		remote[3 * i] = (struct iovec){(void *)(uintptr_t)c->addr, p->layout.code_size};
+		local[3 * i + 1] = (struct iovec){&hashes[i], 8};
+		remote[3 * i + 1] = (struct iovec){(void *)(uintptr_t)(c->identity.name + STR_HASH), 8};
+		local[3 * i + 2] = (struct iovec){tables[i], k};
+		remote[3 * i + 2] = (struct iovec){(void *)(uintptr_t)(c->identity.table + p->layout.bytes_data), k};
 	}
-	whole = target_read_many(env->memory, local, remote, n);
+	whole = target_read_many(env->memory, local, remote, 3 * n);
 	for (unsigned i = 0; i < n; i++) {
 		struct identity now;
-		if (!(whole & 1ull << i))
+		if (!(whole & 1ull << 3 * i))
 			continue; /* gone: what we knew stays the best answer */
 		now = identity_of(&p->layout, heads[i]);
-		if (!identity_equal(&now, &codes[i]->identity)) {
+		if ((whole >> 3 * i & 7) != 7 || !identity_equal(&now, &codes[i]->identity) ||
+		    !contents_equal(codes[i], hashes[i], tables[i])) {
 			HASH_DEL(p->codes->codes, codes[i]);
 			code_free(codes[i]);
 		}
@@ -247,7 +266,7 @@ static struct code *code_load(struct python_process *p, struct runtime_env *env,
 {
 	const struct python_layout *l = &p->layout;
 	uint8_t head[MAX_HEAD];
-	struct code *c;
+	struct code *c, *from;
 
 	if (!addr)
 		return NULL;
@@ -261,8 +280,12 @@ static struct code *code_load(struct python_process *p, struct runtime_env *env,
 		return NULL;
 	c->addr = addr;
 	c->identity = identity;
+	c->name_hash = target_u64(env->memory, identity.name + STR_HASH);
+	from = find_inherited(p, addr, &identity);
+	if (from && from->name_hash != c->name_hash)
+		from = NULL;
 	/* A failed copy (no memory) must not leak into a read. */
-	if (!copy_names(c, find_inherited(p, addr, &identity)) && (c->function || c->file || !read_names(p, env, c))) {
+	if (!copy_names(c, from) && (c->function || c->file || !read_names(p, env, c))) {
 		code_free(c);
 		return NULL;
 	}

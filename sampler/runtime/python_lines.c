@@ -23,7 +23,6 @@ static uint32_t line_lnotab(const uint8_t *t, size_t len, uint32_t line, int64_t
 static uint32_t line_310(const uint8_t *t, size_t len, uint32_t line, int64_t offset)
 {
 	int64_t end = 0;
-	uint32_t last = line;
 
 	if (offset < 0)
 		return line;
@@ -33,9 +32,7 @@ static uint32_t line_310(const uint8_t *t, size_t len, uint32_t line, int64_t of
 		if (!none)
 			line += (uint32_t)(int8_t)t[i + 1];
 		if (end > offset)
-			return none ? last : line;
-		if (!none)
-			last = line;
+			return none ? 0 : line;
 	}
 	return 0;
 }

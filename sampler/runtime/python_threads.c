@@ -8,8 +8,6 @@
  */
 #include "sampler/runtime/python.h"
 
-#include <dirent.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -66,29 +64,6 @@ void python_threads_free(struct python_threads *t)
 	free(t);
 }
 
-/* The innermost number of the NSpid line. */
-static pid_t read_ns_tid(pid_t pid, pid_t tid)
-{
-	char path[64], line[256];
-	pid_t found = 0;
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof line, f)) {
-		const char *last;
-		if (strncmp(line, "NSpid:", 6) != 0)
-			continue;
-		last = strrchr(line, '\t');
-		found = last ? (pid_t)strtol(last + 1, NULL, 10) : 0;
-		break;
-	}
-	fclose(f);
-	return found;
-}
-
 static pid_t ns_tid_of(struct python_process *p, pid_t tid)
 {
 	struct ns_name *n;
@@ -100,33 +75,11 @@ static pid_t ns_tid_of(struct python_process *p, pid_t tid)
 		return n->ns_tid;
 	n = calloc(1, sizeof *n);
 	if (!n)
-		return read_ns_tid(p->pid, tid);
+		return runtime_ns_tid(p->pid, tid);
 	n->tid = tid;
-	n->ns_tid = read_ns_tid(p->pid, tid);
+	n->ns_tid = runtime_ns_tid(p->pid, tid);
 	HASH_ADD_INT(p->threads->names, tid, n);
 	return n->ns_tid;
-}
-
-static pid_t host_tid_of(struct python_process *p, pid_t ns_tid)
-{
-	char path[64];
-	struct dirent *d;
-	pid_t found = 0;
-	DIR *dir;
-
-	if (!p->foreign_pids || !ns_tid)
-		return ns_tid;
-	snprintf(path, sizeof path, "/proc/%d/task", p->pid);
-	dir = opendir(path);
-	if (!dir)
-		return 0;
-	while (!found && (d = readdir(dir)) != NULL) {
-		pid_t tid = (pid_t)strtol(d->d_name, NULL, 10);
-		if (tid > 0 && ns_tid_of(p, tid) == ns_tid)
-			found = tid;
-	}
-	closedir(dir);
-	return found;
 }
 
 /* Thread ids lie below the kernel's PID_MAX_LIMIT. */
@@ -270,7 +223,6 @@ void python_thread_forget(struct python_process *p, pid_t tid)
 
 pid_t python_state_tid(struct python_process *p, struct target_memory *m, uint64_t state)
 {
-	if (!p->threads && !(p->threads = calloc(1, sizeof *p->threads)))
-		return 0;
-	return host_tid_of(p, state_ns_tid(p, m, state, target_u64(m, state + p->layout.walk.ts_thread_id)));
+	pid_t ns_tid = state_ns_tid(p, m, state, target_u64(m, state + p->layout.walk.ts_thread_id));
+	return p->foreign_pids && ns_tid ? runtime_host_tid(p->pid, ns_tid) : ns_tid;
 }

@@ -13,10 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include <uthash.h>
 
-static const struct runtime_provider *const providers[] = {&runtime_python, NULL};
+static const struct runtime_provider *const providers[] = {&runtime_python, &runtime_java, NULL};
 
 #define FIRST_DOUBT_NS 2000000ull
 #define LAST_DOUBT_NS 8000000000ull
@@ -351,14 +350,4 @@ bool runtimes_label(struct runtimes *rt, pid_t pid, struct address_space *as, ch
 void runtimes_counters(const struct runtimes *rt, struct runtimes_counters *out)
 {
 	*out = rt->counters;
-}
-
-bool runtime_foreign_pids(pid_t pid)
-{
-	char path[64], ours[64], theirs[64];
-	ssize_t a = readlink("/proc/self/ns/pid", ours, sizeof ours), b;
-
-	snprintf(path, sizeof path, "/proc/%d/ns/pid", pid);
-	b = readlink(path, theirs, sizeof theirs);
-	return a > 0 && b > 0 && (a != b || memcmp(ours, theirs, (size_t)a) != 0);
 }
