@@ -397,8 +397,7 @@ static void read_io(struct user_backend *b, struct watched_thread *t, struct ev_
 		return;
 	if (sscanf(buf, "rchar: %llu wchar: %llu syscr: %llu syscw: %llu", &v[0], &v[1], &v[2], &v[3]) != 4)
 		return;
-	bool first = !t->rd_calls && !t->wr_calls && !t->rd_bytes && !t->wr_bytes;
-	if (!first) {
+	if (t->have_base) {
 		c->rd_bytes = v[0] - t->rd_bytes;
 		c->wr_bytes = v[1] - t->wr_bytes;
 		c->rd_calls = v[2] - t->rd_calls;
@@ -435,15 +434,14 @@ void observe_counts(struct user_backend *b, struct watched_thread *t, uint64_t n
 	struct schedstat s;
 	if (read_schedstat(b, t, &s))
 		return;
-	bool first = !t->told_switches && !t->told_on_cpu_ns;
 	struct event ev = {.kind = EV_COUNTS, .time_ns = now_ns, .counts = {.tid = t->tid}};
 	uint64_t voluntary = 0;
 	read_io(b, t, &ev.counts);
 	bool have = read_voluntary(t, &voluntary);
-	if (!first) {
+	if (t->have_base) {
 		ev.counts.on_cpu_ns = s.on_cpu_ns - t->told_on_cpu_ns;
 		ev.counts.run_queue_ns = s.run_queue_ns - t->told_run_queue_ns;
-		uint64_t all = s.switches - t->told_switches, v = have && t->told_voluntary ? voluntary - t->told_voluntary : all;
+		uint64_t all = s.switches - t->told_switches, v = have ? voluntary - t->told_voluntary : all;
 		ev.counts.switches_voluntary = v < all ? v : all;
 		ev.counts.switches_involuntary = all - ev.counts.switches_voluntary;
 		user_emit(b, &ev);
@@ -451,6 +449,7 @@ void observe_counts(struct user_backend *b, struct watched_thread *t, uint64_t n
 	t->told_on_cpu_ns = s.on_cpu_ns;
 	t->told_run_queue_ns = s.run_queue_ns;
 	t->told_switches = s.switches;
-	t->told_voluntary = voluntary;
+	t->told_voluntary = have ? voluntary : t->told_voluntary;
+	t->have_base = true;
 	t->told_ns = now_ns;
 }

@@ -177,7 +177,8 @@ static void close_task_file(struct user_backend *b, int fd)
 	b->open_fds--;
 }
 
-static void add_thread(struct user_backend *b, struct watched_process *p, int32_t tid, const char *comm, uint64_t now_ns)
+/* born: under our eyes, so that its counters began at nought; else what they say already is not ours. */
+static void add_thread(struct user_backend *b, struct watched_process *p, int32_t tid, const char *comm, bool born, uint64_t now_ns)
 {
 	struct watched_thread *t = find_thread(b, tid);
 	if (t && t->pid == p->pid)
@@ -194,13 +195,16 @@ static void add_thread(struct user_backend *b, struct watched_process *p, int32_
 	t->syscall_fd = open_task_file(b, p->pid, tid, "syscall");
 	t->io_fd = -1;
 	t->tick_ns = t->told_ns = now_ns;
+	t->have_base = born;
 	HASH_ADD_INT(b->threads, tid, t);
 	p->n_threads++;
 	struct event ev = {.kind = EV_THREAD, .time_ns = now_ns, .thread = {.pid = p->pid, .tid = tid, .comm = comm}};
 	user_emit(b, &ev);
+	if (!born)
+		observe_counts(b, t, now_ns);
 }
 
-static void add_threads_of(struct user_backend *b, struct watched_process *p, uint64_t now_ns)
+static void add_threads_of(struct user_backend *b, struct watched_process *p, bool born, uint64_t now_ns)
 {
 	char path[48], comm[64];
 	snprintf(path, sizeof path, "/proc/%d/task", p->pid);
@@ -217,7 +221,7 @@ static void add_threads_of(struct user_backend *b, struct watched_process *p, ui
 		if (read_file(file, comm, sizeof comm) <= 0)
 			continue;
 		comm[strcspn(comm, "\n")] = 0;
-		add_thread(b, p, tid, comm, now_ns);
+		add_thread(b, p, tid, comm, born, now_ns);
 	}
 	closedir(d);
 }
@@ -289,7 +293,7 @@ static struct watched_process *add_process(struct user_backend *b, int32_t pid, 
 	look_inside(b, p);
 	HASH_ADD_INT(b->processes, pid, p);
 	tell_process(b, p, born ? PROC_FORK : PROC_SEEN, now_ns);
-	add_threads_of(b, p, now_ns);
+	add_threads_of(b, p, born, now_ns);
 	if (!p->n_threads) /* gone already, or a zombie without a thread to look at */
 		process_gone(b, p, now_ns);
 	return find_process(b, pid);
@@ -396,7 +400,7 @@ static void look_at_birth(struct user_backend *b, int32_t id, uint64_t now_ns)
 	int32_t tgid = read_tgid(id);
 	struct watched_process *p = tgid ? find_process(b, tgid) : NULL;
 	if (p)
-		add_thread(b, p, id, st.comm, now_ns);
+		add_thread(b, p, id, st.comm, true, now_ns);
 	else if (tgid == id && st.state != 'Z' && find_process(b, st.ppid))
 		add_process(b, id, &st, true, now_ns);
 	else if (tgid == id && st.state == 'Z' && find_process(b, st.ppid))

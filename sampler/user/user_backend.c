@@ -233,9 +233,6 @@ static int drain(struct backend *base, event_fn fn, void *ctx, struct err *err)
 			return err_set(err, rc, "read /proc: %s", strerror(-rc));
 		b->started = true;
 		b->next_tick_ns = now;
-		size_t n = threads_now(b);
-		for (size_t i = 0; i < n; i++)
-			observe_counts(b, b->order[i], now);
 	}
 	if (now >= b->next_tick_ns) {
 		tick(b, now);

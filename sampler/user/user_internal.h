@@ -54,6 +54,7 @@ struct watched_thread {
 	uint32_t unmoved;  /* ticks in a row without a change */
 	uint32_t skip;	   /* ticks until the next look */
 	uint32_t seen_running;
+	bool have_base; /* the told_ counters are set */
 	struct oncpu *oncpu;
 	UT_hash_handle hh;
 };
