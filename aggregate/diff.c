@@ -55,7 +55,7 @@ int diff_new(struct diff **out, const struct diff_run *base, size_t n_base, cons
 
 	if (!b.d)
 		return err_set(err, -ENOMEM, "diff: out of memory");
-	*b.d = (struct diff){.base = base, .n_base = n_base, .fresh = fresh, .n_new = n_new, .cause = SIZE_MAX};
+	*b.d = (struct diff){.base = base, .n_base = n_base, .fresh = fresh, .n_new = n_new};
 	rc = build(&b, opt, err);
 	builder_fini(&b);
 	if (rc == 0)

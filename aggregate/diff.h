@@ -55,6 +55,14 @@ struct diff_run {
 	uint32_t block;	  /* runs made close in time, as many of each side, share a block (compare's A B B A); 0: unknown */
 };
 
+/* The unit of work as system calls: "write:pipe", "read". */
+struct diff_work {
+	bool reads;
+	enum channel_kind kind; /* CH_NONE: on anything */
+};
+int diff_work_parse(struct diff_work *w, const char *spec, struct err *err); /* 0, or -EINVAL with a sentence */
+double diff_work_of(const struct profile *p, const struct diff_work *w);     /* 0: none was seen */
+
 /* --- how sure --- */
 
 /* One-sided probability below which a change is taken for real. Reachable from 4 + 4 runs on (1/70); with 5 + 5 two of the
@@ -170,9 +178,13 @@ struct diff_verdict {
 /* --- the diff --- */
 
 struct diff_function {
-	char *name;  /* "checksum" */
-	char *where; /* "client.c:88", the module's name, or "" */
+	char *name;	/* "checksum" */
+	char *where;	/* "client.c:88", the module's name, or "" */
+	bool in_kernel; /* the kernel's work on behalf of it: system calls, faults */
 };
+
+/* Stands for all kernel frames of a stack. */
+#define DIFF_KERNEL_FRAME "[kernel]"
 
 struct diff_fact;
 struct diff {
@@ -194,7 +206,8 @@ struct diff {
 	/* what changed, by how much it explains; those before n_sure are beyond chance */
 	struct diff_series *changes;
 	size_t n_changes, n_sure;
-	size_t cause; /* index of the change that explains best what grew; SIZE_MAX: none */
+	const struct diff_series
+		*cause; /* the change that explains best what grew, of `changes` or of a verdict's hits; NULL: none */
 	struct diff_finding *findings;
 	size_t n_findings;
 	struct diff_verdict *verdicts;
@@ -224,5 +237,8 @@ void diff_series_free(struct diff_series *s, size_t n);
 int diff_split(const struct diff *d, const struct diff_series *s, unsigned more, struct diff_series **out, size_t *n);
 /* The peer over which most of a change went: *peer (DIFF_ANY unknown), *channel (CH_NONE unknown). */
 void diff_peer(const struct diff *d, const struct diff_series *s, uint32_t *peer, enum channel_kind *channel);
+/* The call sites behind a series, those that changed most first, as series of what is known by stack (of round trips: the waits of
+ * both ends). May be empty. The caller frees with diff_series_free. Returns 0 or -ENOMEM. */
+int diff_evidence(const struct diff *d, const struct diff_series *s, struct diff_series **out, size_t *n);
 
 #endif

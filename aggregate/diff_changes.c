@@ -16,6 +16,7 @@
 
 #define TELL_SHARE 0.01 /* below that nobody cares */
 #define TELL_RATIO 1.02
+#define TELL_RATIO_TIME 1.04
 #define CAUSE_SHARE 0.03
 #define CAUSE_RATIO 1.03
 #define UNSEEN_RATIO 1.2 /* round trips that no message count confirms */
@@ -94,39 +95,53 @@ static unsigned depth(const struct diff *d, const struct diff_series *s)
 {
 	switch (s->metric) {
 	case DIFF_ROUND_TRIPS:
-		return is_confirmed(d, s) ? 9 : 0;
+		return is_confirmed(d, s) ? 5 : 0;
 	case DIFF_MESSAGES:
-		return 8;
 	case DIFF_MESSAGE_BYTES:
-		return 7;
 	case DIFF_PROCESSES:
-		return 6;
+		return 5;
 	case DIFF_WAITS:
-		return s->key.cls == WC_FUTEX || s->key.cls == WC_LOCK || s->key.cls == WC_GIL ? 5 : 0;
+		return s->key.cls == WC_FUTEX || s->key.cls == WC_LOCK || s->key.cls == WC_GIL ? 4 : 0;
 	case DIFF_CPU:
-		return s->key.function != DIFF_ANY ? 4 : s->key.process != DIFF_ANY ? 3 : 0;
+		if (s->key.process == DIFF_ANY)
+			return 0;
+		/* Nobody edits the kernel; its time grows with what is asked of it, and with the neighbours. */
+		return s->key.function == DIFF_ANY ? 1 : d->functions[s->key.function].in_kernel ? 2 : 3;
 	default:
 		return 0;
 	}
 }
 
-static void choose_cause(struct diff *d)
+/* Round trips name the pair best, unless messages changed much more. CPU time is a sum: what adds most counts, not what grew by the
+ * largest factor. */
+static double score(const struct diff *d, const struct diff_series *s)
+{
+	double size = s->metric == DIFF_CPU ? s->share : s->share * log_change(s) / 3;
+
+	return depth(d, s) + (s->metric == DIFF_ROUND_TRIPS ? 1.3 * size : size) / 1.3;
+}
+
+static void consider(struct diff *d, const struct diff_series *s, double *best)
+{
+	double this_score = score(d, s);
+
+	if (s->stats.ratio > CAUSE_RATIO && this_score > *best) {
+		*best = this_score;
+		d->cause = s;
+	}
+}
+
+void diff_choose_cause(struct diff *d)
 {
 	double best = -1;
 
-	d->cause = SIZE_MAX;
-	for (size_t i = 0; i < d->n_changes; i++) {
-		const struct diff_series *s = &d->changes[i];
-		double score;
-		if (!(s->stats.ratio > CAUSE_RATIO) || s->share < CAUSE_SHARE || (d->null.rank && i >= d->n_sure) ||
-		    d->unfair[s->metric])
-			continue;
-		score = depth(d, s) + s->share * log_change(s) / 3;
-		if (score > best) {
-			best = score;
-			d->cause = i;
-		}
-	}
+	d->cause = NULL;
+	for (size_t i = 0; i < d->n_changes; i++)
+		if (d->changes[i].share >= CAUSE_SHARE && (!d->null.rank || i < d->n_sure) && !d->unfair[d->changes[i].metric])
+			consider(d, &d->changes[i], &best);
+	for (size_t v = 0; v < d->n_verdicts; v++)
+		for (size_t i = 0; i < d->verdicts[v].n_hits; i++)
+			consider(d, &d->verdicts[v].hits[i], &best);
 }
 
 /* --- what changed --- */
@@ -140,7 +155,8 @@ static int add_changes(struct diff *d, enum diff_metric m, unsigned by)
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; i < n; i++) {
-		if (s[i].share >= TELL_SHARE && fabs(log_change(&s[i])) > log(TELL_RATIO))
+		double ratio = strcmp(diff_metric_unit(m), "ns") == 0 ? TELL_RATIO_TIME : TELL_RATIO;
+		if (s[i].share >= TELL_SHARE && fabs(log_change(&s[i])) > log(ratio))
 			s[kept++] = s[i];
 		else
 			free(s[i].base);
@@ -182,6 +198,6 @@ int diff_changes_build(struct diff *d)
 	qsort_r(d->changes, d->n_changes, sizeof *d->changes, cmp_change, NULL);
 	while (d->n_sure < d->n_changes && is_sure(&d->changes[d->n_sure]))
 		d->n_sure++;
-	choose_cause(d);
+	diff_choose_cause(d);
 	return 0;
 }

@@ -56,7 +56,7 @@ static const char *base_name(const char *path)
 }
 
 /* Identity of a frame across versions: no line, since lines move when a file is edited. */
-static uint32_t add_function(struct run *r, const struct frame_row *f)
+static uint32_t add_function(struct run *r, const struct frame_row *f, bool in_kernel)
 {
 	struct diff *d = r->b->d;
 	struct diff_function *grown;
@@ -64,7 +64,7 @@ static uint32_t add_function(struct run *r, const struct frame_row *f)
 	uint32_t ix;
 	int n;
 
-	if (asprintf(&key, "%s\n%s", f->function, f->file ? base_name(f->file) : base_name(f->module)) < 0)
+	if (asprintf(&key, "%d%s\n%s", in_kernel, f->function, f->file ? base_name(f->file) : base_name(f->module)) < 0)
 		return DIFF_ANY;
 	ix = intern_add(&r->b->functions, key);
 	free(key);
@@ -78,46 +78,60 @@ static uint32_t add_function(struct run *r, const struct frame_row *f)
 		n = asprintf(&where, "%s:%u", base_name(f->file), f->line);
 	else
 		n = asprintf(&where, "%s", base_name(f->file ? f->file : f->module));
-	d->functions[ix] = (struct diff_function){.name = strdup(f->function), .where = n < 0 ? NULL : where};
+	d->functions[ix] =
+		(struct diff_function){.name = strdup(f->function), .where = n < 0 ? NULL : where, .in_kernel = in_kernel};
 	if (!d->functions[ix].name || !d->functions[ix].where)
 		r->b->out_of_memory = true;
 	d->n_functions++;
 	return ix;
 }
 
-/* "leaf < caller < main": functions only. */
+/* "leaf < caller < main": functions only. Kernel frames are one: which they are differs from wait to wait. */
 static uint32_t add_stack(struct run *r, const struct stack_row *s)
 {
 	char text[4096];
 	size_t n = 0;
+	bool kernel = false;
 
-	for (uint32_t i = 0; i < s->n && i < STACK_FRAMES; i++) {
-		int w = snprintf(text + n, sizeof text - n, "%s%s", i ? " < " : "", r->p->frames[s->frame_ix[i]].function);
+	for (uint32_t i = 0, told = 0; i < s->n && told < STACK_FRAMES; i++) {
+		const struct frame_row *f = &r->p->frames[s->frame_ix[i]];
+		int w;
+		if (f->language == LANG_KERNEL && kernel)
+			continue;
+		kernel = f->language == LANG_KERNEL;
+		w = snprintf(text + n, sizeof text - n, "%s%s", told ? " < " : "", kernel ? DIFF_KERNEL_FRAME : f->function);
 		if (w < 0 || (size_t)w >= sizeof text - n)
 			break; /* a cut stack is one of its own */
 		n += (size_t)w;
+		told++;
 	}
 	text[n] = 0;
 	return intern_add(&r->b->stacks, text);
 }
 
-static void set_site(struct run *r, struct diff_key *key, uint32_t stack_ix)
+static void find_site(struct run *r, uint32_t stack_ix)
 {
 	struct finding_context c = {.p = (struct profile *)r->p};
+	const struct stack_row *s = &r->p->stacks[stack_ix];
+	bool in_kernel = r->p->frames[s->frame_ix[0]].language == LANG_KERNEL;
+	uint32_t frame = finding_user_frame(&c, stack_ix);
 
+	if (frame >= r->p->n_frames)
+		frame = s->frame_ix[0];
+	r->sites[stack_ix] = no_key;
+	r->sites[stack_ix].function = add_function(r, &r->p->frames[frame], in_kernel);
+	r->sites[stack_ix].stack = add_stack(r, s);
+	if (r->sites[stack_ix].function == DIFF_ANY || r->sites[stack_ix].stack == DIFF_ANY)
+		r->b->out_of_memory = true;
+	r->site_known[stack_ix] = true;
+}
+
+static void set_site(struct run *r, struct diff_key *key, uint32_t stack_ix)
+{
 	if (stack_ix >= r->p->n_stacks || r->p->stacks[stack_ix].n == 0)
 		return;
-	if (!r->site_known[stack_ix]) {
-		uint32_t frame = finding_user_frame(&c, stack_ix);
-		if (frame >= r->p->n_frames)
-			frame = r->p->stacks[stack_ix].frame_ix[0];
-		r->sites[stack_ix] = no_key;
-		r->sites[stack_ix].function = add_function(r, &r->p->frames[frame]);
-		r->sites[stack_ix].stack = add_stack(r, &r->p->stacks[stack_ix]);
-		if (r->sites[stack_ix].function == DIFF_ANY || r->sites[stack_ix].stack == DIFF_ANY)
-			r->b->out_of_memory = true;
-		r->site_known[stack_ix] = true;
-	}
+	if (!r->site_known[stack_ix])
+		find_site(r, stack_ix);
 	key->function = r->sites[stack_ix].function;
 	key->stack = r->sites[stack_ix].stack;
 }

@@ -466,38 +466,3 @@ int diff_split(const struct diff *d, const struct diff_series *s, unsigned more,
 			q.by |= 1u << bit;
 	return group(d, &q, out, n);
 }
-
-static double grown(const struct diff_series *s)
-{
-	return s->stats.new_median - s->stats.base_median;
-}
-
-void diff_peer(const struct diff *d, const struct diff_series *s, uint32_t *peer, enum channel_kind *channel)
-{
-	struct diff_series *parts, as_waits = *s;
-	size_t n;
-	double most = 0;
-
-	*peer = DIFF_ANY;
-	*channel = CH_NONE;
-	if (s->key.process == DIFF_ANY)
-		return;
-	/* What the process writes wakes somebody; of all else only its waits know a peer. */
-	if (s->metric != DIFF_MESSAGES && s->metric != DIFF_BYTES && s->metric != DIFF_MESSAGE_BYTES && s->metric != DIFF_BLOCKED)
-		as_waits.metric = DIFF_WAITS;
-	if (s->metric == DIFF_MESSAGE_BYTES)
-		as_waits.metric = DIFF_BYTES;
-	as_waits.key.function = as_waits.key.stack = DIFF_ANY;
-	if (diff_split(d, &as_waits, DIFF_BY_PEER | DIFF_BY_CHANNEL, &parts, &n) != 0)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		/* Nearly all of a change may show at the heaviest peer only by its level (a size that doubled): weigh both. */
-		double weight = fabs(grown(&parts[i])) + 0.01 * (parts[i].stats.new_median + parts[i].stats.base_median);
-		if (parts[i].key.peer == DIFF_ANY || weight <= most)
-			continue;
-		most = weight;
-		*peer = parts[i].key.peer;
-		*channel = (enum channel_kind)parts[i].key.channel;
-	}
-	diff_series_free(parts, n);
-}

@@ -55,6 +55,8 @@ int diff_facts_build(struct diff_builder *b);
 
 /* diff_changes.c: d->changes, d->cause. Returns 0 or -ENOMEM. */
 int diff_changes_build(struct diff *d);
+/* d->cause and d->cause_hit, from the changes and from what broke a rule. */
+void diff_choose_cause(struct diff *d);
 /* diff_findings.c: d->findings. Returns 0 or -ENOMEM. */
 int diff_findings_build(struct diff_builder *b);
 
