@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +85,96 @@ NOINLINE static void use_vdso(void)
 	sink64 += (uint64_t)ts.tv_nsec;
 }
 
+/* Frames as hand-written assembly describes them: rules that compilers seldom emit. Each calls its argument. */
+#if defined(__x86_64__)
+void frame_by_rbx(void (*call)(void));
+void frame_by_expression(void (*call)(void));
+void frame_by_skip(void (*call)(void));
+void frame_register_rule(void (*call)(void));
+void frame_value_rule(void (*call)(void));
+void restorer_without_cfi(void);
+__asm__(".text\n"
+	"frame_by_rbx: .cfi_startproc\n"
+	"	push %rbx\n .cfi_def_cfa_offset 16\n .cfi_offset rbx, -16\n"
+	"	mov %rsp, %rbx\n .cfi_def_cfa_register rbx\n"
+	"	sub $32, %rsp\n call *%rdi\n mov %rbx, %rsp\n .cfi_def_cfa_register rsp\n"
+	"	pop %rbx\n .cfi_def_cfa_offset 8\n ret\n .cfi_endproc\n"
+	/* CFA = rsp + (4 << 3) */
+	"frame_by_expression: .cfi_startproc\n"
+	"	sub $24, %rsp\n .cfi_escape 0x0f, 6, 0x77, 0, 0x34, 0x33, 0x24, 0x22\n"
+	"	call *%rdi\n add $24, %rsp\n .cfi_def_cfa rsp, 8\n ret\n .cfi_endproc\n"
+	/* CFA = rsp + 32, then a branch to the next operation: beyond our evaluator, so this is libunwind's */
+	"frame_by_skip: .cfi_startproc\n"
+	"	sub $24, %rsp\n .cfi_escape 0x0f, 5, 0x77, 32, 0x2f, 0, 0\n"
+	"	call *%rdi\n add $24, %rsp\n .cfi_def_cfa rsp, 8\n ret\n .cfi_endproc\n"
+	/* rbp is kept in r12 */
+	"frame_register_rule: .cfi_startproc\n"
+	"	push %r12\n .cfi_def_cfa_offset 16\n .cfi_offset r12, -16\n"
+	"	mov %rbp, %r12\n .cfi_register rbp, r12\n xor %ebp, %ebp\n"
+	"	call *%rdi\n mov %r12, %rbp\n .cfi_restore rbp\n"
+	"	pop %r12\n .cfi_def_cfa_offset 8\n ret\n .cfi_endproc\n"
+	/* rsp is told by a value rule */
+	"frame_value_rule: .cfi_startproc\n"
+	"	sub $8, %rsp\n .cfi_def_cfa_offset 16\n .cfi_escape 0x14, 7, 0\n"
+	"	call *%rdi\n add $8, %rsp\n .cfi_def_cfa_offset 8\n ret\n .cfi_endproc\n"
+	"	nop\n"
+	"restorer_without_cfi: mov $15, %rax\n syscall\n");
+
+static void frames_5(void)
+{
+	use_callbacks();
+}
+static void frames_4(void)
+{
+	frame_value_rule(frames_5);
+}
+static void frames_3(void)
+{
+	frame_register_rule(frames_4);
+	frame_value_rule(frames_5);
+}
+static void frames_2(void)
+{
+	frame_by_skip(frames_3);
+	use_alloca(16);
+}
+static void frames_1(void)
+{
+	frame_by_expression(frames_2);
+	sink++;
+}
+NOINLINE static void use_assembly(void)
+{
+	frame_by_rbx(frames_1);
+	sink++;
+}
+
+static void on_raw_signal(int sig)
+{
+	use_alloca(sig);
+}
+
+/* As musl and static programs have it: the return trampoline has no CFI and is known by its instructions. */
+NOINLINE static void use_raw_signal(void)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long flags;
+		void (*restorer)(void);
+		unsigned long mask;
+	} action = {on_raw_signal, 0x04000000, restorer_without_cfi, 0};
+	syscall(SYS_rt_sigaction, SIGUSR2, &action, NULL, 8);
+	raise(SIGUSR2);
+}
+#else
+static void use_assembly(void)
+{
+}
+static void use_raw_signal(void)
+{
+}
+#endif
+
 static void on_signal(int sig)
 {
 	use_alloca(sig + 20);
@@ -110,6 +201,8 @@ NOINLINE static int recurse(int depth)
 		use_jumps();
 		use_vdso();
 		use_signals();
+		use_assembly();
+		use_raw_signal();
 		return 1;
 	}
 	return recurse(depth - 1) + sink;
@@ -182,8 +275,9 @@ static size_t in_code(struct stepper *s, const uint64_t *pcs, size_t n)
 	return n ? i : 0;
 }
 
-/* libunwind fails a whole step when one saved register cannot be read. gcc's rules for rbp are wrong for the last two instructions of
- * functions that realign their stack, so that happens; the engine goes on without that register, to the true outermost frame. */
+/* libunwind ends early where the engine goes on to the true outermost frame: it fails a whole step when one saved register cannot be read
+ * (gcc's rules for rbp are wrong for the last two instructions of functions that realign their stack), it knows no registers after a
+ * frame-pointer step (.init, .fini and crt code have no CFI), and remotely it cannot pass a signal trampoline without CFI. */
 static bool gave_up(const struct stepper *s, const uint64_t *own, size_t n, const uint64_t *theirs, size_t k)
 {
 	return n > k && own[n - 1] == s->outermost && memcmp(own, theirs, k * sizeof *own) == 0;
@@ -256,7 +350,7 @@ static void run_comparison(pid_t pid, size_t steps, size_t at_least, size_t dept
 	assert_true(s.compared >= at_least);
 	assert_true(s.deepest >= depth);
 	assert_int_equal(s.different, 0);
-	assert_true(s.gave_up <= s.compared / 1000);
+	assert_true(s.gave_up <= s.compared / 200);
 }
 
 /* Runs until the SIGSTOP by which the target says that its work begins. */
