@@ -344,52 +344,86 @@ static struct mapping_info info_of(const struct mapping *m)
 	return (struct mapping_info){m->start, m->end, m->file_offset, m->since_ns, m->dev_major, m->dev_minor, m->inode, m->path, m->executable};
 }
 
-static int by_start(const void *a, const void *b)
+static int by_value(const void *a, const void *b)
 {
-	const struct mapping *x = *(const struct mapping *const *)a, *y = *(const struct mapping *const *)b;
-	return x->start < y->start ? -1 : x->start > y->start;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* All addresses at which the view may change, sorted. Returns their number, 0 when out of memory (*v is NULL) or empty. */
+static size_t edges(const struct mapping_set *set, uint64_t **v)
+{
+	size_t n = 0;
+	*v = malloc(2 * (set->now.n + set->past.n + 1) * sizeof **v);
+	if (!*v)
+		return 0;
+	for (size_t i = 0; i < set->now.n + set->past.n; i++) {
+		const struct mapping *m = i < set->now.n ? &set->now.v[i] : &set->past.v[i - set->now.n];
+		(*v)[n++] = m->start;
+		(*v)[n++] = m->end;
+	}
+	if (n)
+		qsort(*v, n, sizeof **v, by_value);
+	return n;
+}
+
+/* Past mappings may overlap each other, so the view of an older time is put together from the mapping found between each two edges. */
+static int foreach_past(const struct mapping_set *set, uint64_t time_ns, mapping_fn fn, void *ctx)
+{
+	uint64_t *edge, end;
+	size_t n = edges(set, &edge);
+	int ret = 0;
+	for (size_t i = 0; i + 1 < n && !ret; i++) {
+		const struct mapping *m = edge[i] < edge[i + 1] ? mapping_set_find(set, time_ns, edge[i]) : NULL;
+		if (!m)
+			continue;
+		struct mapping part = part_of(m, edge[i], end = edge[i + 1]);
+		for (; i + 2 < n && end < m->end && mapping_set_find(set, time_ns, edge[i + 1]) == m; i++)
+			part.end = end = edge[i + 2];
+		struct mapping_info info = info_of(&part);
+		ret = fn(ctx, &info, m->object);
+	}
+	free(edge);
+	return ret;
 }
 
 int address_space_foreach(const struct address_space *as, uint64_t time_ns, mapping_fn fn, void *ctx)
 {
 	const struct mapping_set *set = address_space_set_at(as, time_ns);
-	size_t n = 0;
-	const struct mapping **v = malloc((set->now.n + set->past.n + 1) * sizeof *v);
-	if (!v)
-		return 0;
-	for (size_t i = 0; i < set->now.n; i++)
-		if (set->now.v[i].since_ns <= time_ns)
-			v[n++] = &set->now.v[i];
-	for (size_t i = 0; i < set->past.n; i++)
-		if (set->past.v[i].since_ns <= time_ns && time_ns < set->past.v[i].until_ns)
-			v[n++] = &set->past.v[i];
-	if (set->past.n)
-		qsort(v, n, sizeof *v, by_start);
 	int ret = 0;
-	for (size_t i = 0; i < n && !ret; i++) {
-		struct mapping_info info = info_of(v[i]);
-		ret = fn(ctx, &info, v[i]->object);
+	if (time_ns < set->latest_ns)
+		return foreach_past(set, time_ns, fn, ctx);
+	for (size_t i = 0; i < set->now.n && !ret; i++) {
+		struct mapping_info info = info_of(&set->now.v[i]);
+		ret = fn(ctx, &info, set->now.v[i].object);
 	}
-	free(v);
 	return ret;
+}
+
+struct bias_search {
+	const struct object *object;
+	uint64_t *bias;
+	bool found;
+};
+
+/* A file that a process also reads by mmap (debuggers, profilers) is not loaded there: code decides, data only when there is no code. */
+static int look_for_bias(void *ctx, const struct mapping_info *m, struct object *obj)
+{
+	struct bias_search *s = ctx;
+	uint64_t vaddr;
+	if (obj != s->object || (s->found && !m->executable) || !elf_image_vaddr(&obj->elf, m->file_offset, m->executable, &vaddr))
+		return 0;
+	*s->bias = m->start - vaddr;
+	s->found = true;
+	return m->executable;
 }
 
 bool address_space_bias(const struct address_space *as, uint64_t time_ns, const struct object *obj, uint64_t *bias)
 {
-	const struct mapping_set *set = address_space_set_at(as, time_ns);
-	for (size_t i = 0; obj && i < set->now.n; i++)
-		if (set->now.v[i].object == obj && set->now.v[i].since_ns <= time_ns) {
-			*bias = set->now.v[i].bias;
-			return true;
-		}
-	for (size_t i = set->past.n; obj && i-- > 0;) {
-		const struct mapping *p = &set->past.v[i];
-		if (p->object == obj && p->since_ns <= time_ns && time_ns < p->until_ns) {
-			*bias = p->bias;
-			return true;
-		}
-	}
-	return false;
+	struct bias_search s = {.object = obj, .bias = bias};
+	if (obj)
+		address_space_foreach(as, time_ns, look_for_bias, &s);
+	return s.found;
 }
 
 bool address_space_locate(struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return, struct code_location *out)
