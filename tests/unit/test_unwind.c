@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The walkers' contract: what a walk gives when memory, registers, frames or rules run out, and how runtimes take part. Targets are
- * children that block in a known stack. That the rules are right is test_unwind_oracle.c's business.
+ * The walkers' contract: what a walk gives when memory, registers, frames or rules run out, and how runtimes take part. The targets
+ * (targets/unwind_blocked.c) block in a known stack. That the rules are right is test_unwind_oracle.c's business.
  */
 #include "sampler/symbols/symbols.h"
 #include "tests/unit/test_unwind_oracle.h"
@@ -11,7 +11,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -27,41 +27,8 @@
 #endif
 
 #define FRAMES 64
-#define NOINLINE __attribute__((noinline, noclone))
 
 /* ---- targets ---- */
-
-static volatile int sink;
-static int ready_fd; /* closed by the target when it is about to block */
-static void (*middle)(void (*call)(void));
-
-NOINLINE void target_leaf(void);
-void target_leaf(void)
-{
-	char c;
-	int never[2];
-	if (pipe(never) != 0)
-		_exit(1);
-	close(ready_fd);
-	sink += (int)read(never[0], &c, 1);
-}
-
-NOINLINE void target_inner(void);
-void target_inner(void)
-{
-	target_leaf();
-	sink++;
-}
-
-NOINLINE void target_outer(void);
-void target_outer(void)
-{
-	if (middle)
-		middle(target_inner);
-	else
-		target_inner();
-	sink++;
-}
 
 struct target {
 	pid_t pid;
@@ -93,25 +60,30 @@ static void wait_blocked(pid_t pid)
 	}
 }
 
-/* Forks a target that blocks under target_outer -> (in_between) -> target_inner -> target_leaf -> read. */
-static struct target *target_start(void (*in_between)(void (*call)(void)))
+static char default_program[64], debug_frame_program[64]; /* "": no compiler */
+
+/* Runs a target until it blocks under main -> target_outer -> (mode) -> target_inner -> target_leaf -> read, and stops it. */
+static struct target *start_program(const char *program, const char *mode)
 {
 	static struct target t;
 	int fds[2];
 	char c;
+	if (!program[0])
+		skip();
 	memset(&t, 0, sizeof t);
 	assert_int_equal(pipe(fds), 0);
 	t.pid = fork();
 	assert_true(t.pid >= 0);
 	if (t.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nobody behind */
+		dup2(fds[1], 9);
 		close(fds[0]);
-		ready_fd = fds[1];
-		middle = in_between;
-		target_outer();
-		_exit(0);
+		close(fds[1]);
+		execl(program, program, mode, NULL);
+		_exit(127);
 	}
 	close(fds[1]);
-	assert_int_equal(read(fds[0], &c, 1), 0);
+	assert_int_equal(read(fds[0], &c, 1), 0); /* descriptor 9 was closed */
 	close(fds[0]);
 	wait_blocked(t.pid);
 	t.cache = object_cache_new();
@@ -119,6 +91,11 @@ static struct target *target_start(void (*in_between)(void (*call)(void)))
 	assert_int_equal(address_space_scan(t.as, NULL), 0);
 	assert_true(oracle_capture(t.pid, &t.regs, t.stack, sizeof t.stack, &t.mem));
 	return &t;
+}
+
+static struct target *target_start(const char *mode)
+{
+	return start_program(default_program, mode ? mode : "none");
 }
 
 static void target_stop(struct target *t)
@@ -150,7 +127,7 @@ static void assert_whole_stack(struct target *t)
 	assert_int_equal(leaf, 1);
 	assert_int_equal(frame_of(t, "target_inner"), 2);
 	assert_in_range(frame_of(t, "target_outer"), 3, 4);
-	assert_in_range(frame_of(t, "main"), 6, FRAMES - 1);
+	assert_in_range(frame_of(t, "main"), 4, 5);
 	assert_int_equal(frame_of(t, "_start"), t->n - 1);
 }
 
@@ -175,6 +152,20 @@ static void test_stack_is_whole_when_only_pc_and_sp_are_known(void **state)
 			t->regs.r[i] = 0xdeadbeef;
 	unwind_target(t, NULL);
 	assert_whole_stack(t);
+	target_stop(t);
+}
+
+static void test_a_rule_that_needs_an_unknown_register_ends_the_walk(void **state)
+{
+	(void)state;
+	struct target *t = target_start("dynamic");
+	unwind_target(t, NULL);
+	assert_whole_stack(t);
+	t->regs.valid = 1ull << REG_PC | 1ull << REG_SP;
+	unwind_target(t, NULL);
+	assert_int_equal(t->end, UNWIND_NO_RULE);
+	assert_int_equal(t->n, 4);
+	assert_int_equal(frame_of(t, "target_dynamic"), 3);
 	target_stop(t);
 }
 
@@ -285,49 +276,29 @@ static void test_walks_repeat_after_the_caches_are_warm_and_for_older_times(void
 
 #if defined(__x86_64__)
 
-static uint64_t jit_start, jit_end; /* the same in parent and child: mapped before the fork */
-
-static void *jit(const uint8_t *code, size_t len)
+static bool is_generated(struct target *t, uint64_t pc)
 {
-	uint8_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(page, MAP_FAILED);
-	memcpy(page, code, len);
-	assert_int_equal(mprotect(page, 4096, PROT_READ | PROT_EXEC), 0);
-	jit_start = (uint64_t)(uintptr_t)page;
-	jit_end = jit_start + 4096;
-	return page;
-}
-
-/* push %rbp; mov %rsp, %rbp; call *%rdi; pop %rbp; ret */
-static const uint8_t with_frame_pointer[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
-/* push %rbp; xor %ebp, %ebp; sub $32, %rsp; call *%rdi; add $32, %rsp; pop %rbp; ret: only its author can unwind it */
-static const uint8_t without_frame_pointer[] = {0x55, 0x31, 0xed, 0x48, 0x83, 0xec, 0x20, 0xff, 0xd7, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0xc3};
-
-static struct target *jit_target(const uint8_t *code, size_t len)
-{
-	void *page = jit(code, len);
-	struct target *t = target_start((void (*)(void (*)(void)))(uintptr_t)page);
-	munmap(page, 4096);
-	return t;
+	struct code_location at;
+	return address_space_locate(t->as, UNWIND_NOW, pc, true, &at) && strcmp(at.module, "[anon]") == 0;
 }
 
 static void test_anonymous_code_is_stepped_by_frame_pointer(void **state)
 {
 	(void)state;
-	struct target *t = jit_target(with_frame_pointer, sizeof with_frame_pointer);
+	struct target *t = target_start("frame-pointer");
 	unwind_target(t, NULL);
 	assert_whole_stack(t);
-	assert_in_range(t->pcs[3], jit_start, jit_end);
+	assert_true(is_generated(t, t->pcs[3]));
 	target_stop(t);
 }
 
 static void test_anonymous_code_without_frame_pointer_ends_the_walk(void **state)
 {
 	(void)state;
-	struct target *t = jit_target(without_frame_pointer, sizeof without_frame_pointer);
+	struct target *t = target_start("no-frame-pointer");
 	unwind_target(t, NULL);
 	assert_int_equal(t->n, 4);
-	assert_in_range(t->pcs[3], jit_start, jit_end);
+	assert_true(is_generated(t, t->pcs[3]));
 	assert_int_equal(frame_of(t, "target_outer"), FRAMES);
 	target_stop(t);
 }
@@ -355,19 +326,19 @@ static enum unwind_step step_jit(void *ctx, uint64_t *pc, uint64_t *sp, uint64_t
 static void test_provider_steps_its_frames_and_native_unwinding_goes_on(void **state)
 {
 	(void)state;
-	struct target *t = jit_target(without_frame_pointer, sizeof without_frame_pointer);
+	struct target *t = target_start("no-frame-pointer");
 	struct runtime r = {UNWIND_STEP_OK, 48, 0, 0};
 	unwind_target(t, &(struct unwind_provider){.ctx = &r, .step = step_jit});
 	assert_whole_stack(t);
 	assert_int_equal(r.asked, 1);
-	assert_in_range(r.last_pc, jit_start, jit_end);
+	assert_int_equal(r.last_pc, t->pcs[3]);
 	target_stop(t);
 }
 
 static void test_provider_may_end_the_walk_decline_or_fail_to_advance(void **state)
 {
 	(void)state;
-	struct target *t = jit_target(without_frame_pointer, sizeof without_frame_pointer);
+	struct target *t = target_start("no-frame-pointer");
 	struct runtime end = {UNWIND_STEP_END, 0, 0, 0}, decline = {UNWIND_STEP_NOT_MINE, 0, 0, 0}, stuck = {UNWIND_STEP_OK, 0, 0, 0};
 	unwind_target(t, &(struct unwind_provider){.ctx = &end, .step = step_jit});
 	assert_int_equal(t->end, UNWIND_DONE);
@@ -403,53 +374,32 @@ static void test_provider_claims_parts_of_a_file(void **state)
 static void test_debug_frame_serves_where_there_is_no_eh_frame(void **state)
 {
 	(void)state;
-	static const char source[] = "#include <unistd.h>\n"
-				     "#define N __attribute__((noinline, noclone))\n"
-				     "volatile int sink; int fd;\n"
-				     "N void target_leaf(void) { char c; sink += read(fd, &c, 1); }\n"
-				     "N void target_inner(void) { volatile long a[9]; a[sink] = 1; target_leaf(); sink += a[sink]; }\n"
-				     "N void target_outer(int n) { char b[n]; b[0] = 1; target_inner(); sink += b[0]; }\n"
-				     "int main(void) { int p[2]; pipe(p); fd = p[0]; target_outer(99); return sink; }\n";
-	char dir[] = "/tmp/lockstep-unwind-XXXXXX", program[64], file[64], command[512];
-	assert_non_null(mkdtemp(dir));
-	snprintf(program, sizeof program, "%s/target", dir);
-	snprintf(file, sizeof file, "%s/target.c", dir);
-	FILE *f = fopen(file, "w");
-	fputs(source, f);
-	fclose(f);
-	snprintf(command, sizeof command,
-		 "cc -O2 -g -fomit-frame-pointer -fno-unwind-tables -fno-asynchronous-unwind-tables -w -o %s %s 2>/dev/null", program, file);
-	int built = system(command);
-	unlink(file);
-	if (built != 0) {
-		rmdir(dir);
-		print_message("no working cc: .debug_frame is not tested\n");
-		skip();
+	struct target *t = start_program(debug_frame_program, "none");
+	unwind_target(t, NULL);
+	assert_whole_stack(t);
+	target_stop(t);
+}
+
+static int build_targets(void **state)
+{
+	(void)state;
+	if (!target_build("cc", "-O2 -fomit-frame-pointer", "unwind_blocked.c", default_program) ||
+	    !target_build("cc", "-O2 -g -fomit-frame-pointer -fno-unwind-tables -fno-asynchronous-unwind-tables", "unwind_blocked.c",
+			  debug_frame_program)) {
+		print_message("no working cc: nothing is tested\n");
+		default_program[0] = debug_frame_program[0] = 0;
 	}
-	static struct target t;
-	memset(&t, 0, sizeof t);
-	t.pid = fork();
-	if (t.pid == 0) {
-		execl(program, program, NULL);
-		_exit(127);
-	}
-	wait_blocked(t.pid); /* the dynamic loader reads too, but from files: it does not stay there */
-	t.cache = object_cache_new();
-	t.as = address_space_new(t.cache, t.pid);
-	do {
-		assert_int_equal(address_space_scan(t.as, NULL), 0);
-		assert_true(oracle_capture(t.pid, &t.regs, t.stack, sizeof t.stack, &t.mem));
-		unwind_target(&t, NULL);
-		oracle_release(t.pid);
-	} while (frame_of(&t, "target_leaf") == FRAMES);
-	unlink(program);
-	rmdir(dir);
-	assert_int_equal(frame_of(&t, "target_leaf"), 1);
-	assert_int_equal(frame_of(&t, "target_inner"), 2);
-	assert_int_equal(frame_of(&t, "target_outer"), 3);
-	assert_int_equal(frame_of(&t, "main"), 4);
-	assert_int_equal(t.end, UNWIND_DONE);
-	target_stop(&t);
+	return 0;
+}
+
+static int remove_targets(void **state)
+{
+	(void)state;
+	if (default_program[0])
+		target_remove(default_program);
+	if (debug_frame_program[0])
+		target_remove(debug_frame_program);
+	return 0;
 }
 
 int main(void)
@@ -457,6 +407,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stack_without_frame_pointers_is_whole),
 		cmocka_unit_test(test_stack_is_whole_when_only_pc_and_sp_are_known),
+		cmocka_unit_test(test_a_rule_that_needs_an_unknown_register_ends_the_walk),
 		cmocka_unit_test(test_memory_of_the_live_process_serves_without_a_snapshot),
 		cmocka_unit_test(test_cfa_of_each_frame_lies_above_its_return_address),
 		cmocka_unit_test(test_a_cut_snapshot_is_told_as_truncated),
@@ -473,5 +424,5 @@ int main(void)
 #endif
 		cmocka_unit_test(test_debug_frame_serves_where_there_is_no_eh_frame),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, build_targets, remove_targets);
 }

@@ -19,6 +19,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t as, unw_word_t ip, unw_dyn_info_t *di, unw_proc_info_t *pi,
 					      int need_unwind_info, void *arg);
@@ -308,5 +309,32 @@ static inline void oracle_release(pid_t tid)
 {
 	ptrace(PTRACE_DETACH, tid, NULL, NULL);
 }
+
+/* ---- targets compiled at test time, so that they are the same in all build types ---- */
+
+#ifdef SOURCE_DIR
+/* Compiles tests/unit/targets/<source>; program receives the path of the result. False without a working compiler. */
+static inline bool target_build(const char *compiler, const char *flags, const char *source, char program[64])
+{
+	char dir[] = "/tmp/lockstep-unwind-XXXXXX", command[1024];
+	if (!mkdtemp(dir))
+		return false;
+	snprintf(program, 64, "%s/target", dir);
+	snprintf(command, sizeof command, "%s -w %s -o %s %s/tests/unit/targets/%s 2>/dev/null", compiler, flags, program, SOURCE_DIR, source);
+	if (system(command) == 0)
+		return true;
+	rmdir(dir);
+	return false;
+}
+
+static inline void target_remove(const char *program)
+{
+	char dir[64];
+	unlink(program);
+	snprintf(dir, sizeof dir, "%s", program);
+	*strrchr(dir, '/') = 0;
+	rmdir(dir);
+}
+#endif
 
 #endif
