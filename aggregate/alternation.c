@@ -14,6 +14,10 @@
  * separated by far more. */
 #define PAUSE_FACTOR 16
 
+/* Nobody of the pair runs and somebody is runnable for longer than this: others have the CPUs. That says nothing about the pair, and
+ * is kept apart. Ordinary wake-ups take a few microseconds, tens when the CPU slept. */
+#define NO_CPU_NS 100000
+
 #define SEEN_MAX 65536
 
 struct seen_pair {
@@ -45,6 +49,7 @@ void pair_row_merge(void *into, const void *from)
 	struct pair_row *x = into;
 	const struct pair_row *y = from;
 	x->active_ns += y->active_ns;
+	x->queued_ns += y->queued_ns;
 	x->a_waits_b += y->a_waits_b;
 	x->b_waits_a += y->b_waits_a;
 	x->a_hands_b += y->a_hands_b;
@@ -107,12 +112,12 @@ static void find_pairs(struct alternation *a, const struct wgraph *g)
 				s->first_ns = w->t_wake;
 			s->last_ns = w->t_wake;
 		}
-		if (w->handoff_count && w->handoff != WINDOW_NONE) {
+		if (w->handoff_count && w->folded_count && w->handoff != WINDOW_NONE) {
 			uint32_t from = g->proc[w->thread], to = g->proc[w->handoff];
 			if (from != to && (s = see(a, from, to))) {
 				bool b = from == s->proc_b;
 				s->hands[b] += w->handoff_count;
-				s->hand_ns[b] += w->folded_ns;
+				s->hand_ns[b] += w->folded_ns / w->folded_count * w->handoff_count;
 			}
 		}
 	}
@@ -214,6 +219,7 @@ struct sweep {
 	int running[2], queued[2], waiting[2]; /* threads of each: on the CPU, runnable, waiting on the other */
 	uint64_t now, last_turn, max_gap;
 	bool begun;
+	uint64_t preempted[2], excused[2]; /* by others, for short times: in all, and where it made a gap too long to count */
 	struct pair_row gap; /* sums since the last turn */
 };
 
@@ -224,6 +230,10 @@ static void advance(struct sweep *s, uint64_t t)
 	if (!dt || !s->begun)
 		return;
 	bool a = s->running[0] > 0, b = s->running[1] > 0;
+	if (!a && !b && (s->queued[0] > 0 || s->queued[1] > 0) && dt > NO_CPU_NS) {
+		s->gap.queued_ns += dt;
+		return;
+	}
 	s->gap.run_both_ns += a && b ? dt : 0;
 	s->gap.run_either_ns += a || b ? dt : 0;
 	s->gap.service_a_ns += a ? dt : 0;
@@ -236,12 +246,34 @@ static void advance(struct sweep *s, uint64_t t)
 		s->gap.deeper_b_ns += dt;
 }
 
-/* Ends the gap before a turn at time t; a pause is dropped. */
-static void close_gap(struct sweep *s, struct pair_row *row, uint64_t t)
+/* Short preemptions by somebody else than the thread it woke, told with wait w: it seemed to run, and did not. */
+static uint64_t preempted_by_others(const struct window_wait *w)
 {
-	if (s->begun && t - s->last_turn <= s->max_gap) {
-		s->gap.active_ns = t - s->last_turn;
+	return w->folded_count > w->handoff_count ? w->folded_ns / w->folded_count * (w->folded_count - w->handoff_count) : 0;
+}
+
+/* Whether the thread that ended this wait was kept from the CPU for most of the gap: told as a sum with its own next wait. */
+static bool was_preempted(struct sweep *s, uint32_t wait, uint64_t gap)
+{
+	const struct window_thread *t = &s->g->w->threads[s->g->waker[wait]];
+	uint32_t at = wgraph_wait_at(s->g, s->g->waker[wait], s->g->w->waits[wait].t_wake);
+	size_t next = at == WG_NONE ? t->first : (size_t)at + 1;
+	uint64_t ns = next < t->first + t->n ? preempted_by_others(&s->g->w->waits[next]) : 0;
+	if (2 * ns < gap)
+		return false;
+	s->excused[s->g->proc[s->g->waker[wait]] == s->proc[1]] += ns;
+	return true;
+}
+
+/* Ends the gap before a turn at time t; a pause is dropped. */
+static void close_gap(struct sweep *s, struct pair_row *row, uint64_t t, uint32_t wait)
+{
+	uint64_t gap = t - s->last_turn - (s->begun ? s->gap.queued_ns : 0);
+	if (s->begun && gap <= s->max_gap) {
+		s->gap.active_ns = gap;
 		pair_row_merge(row, &s->gap);
+	} else if (s->begun && was_preempted(s, wait, gap)) {
+		row->queued_ns += t - s->last_turn;
 	}
 	memset(&s->gap, 0, sizeof(s->gap));
 	s->begun = true;
@@ -269,11 +301,12 @@ static void pass_mark(struct sweep *s, struct pair_row *row, uint64_t mark)
 	case MARK_OUT:
 		s->running[side]--;
 		s->waiting[side] += turn;
+		s->preempted[side] += preempted_by_others(&g->w->waits[i]);
 		break;
 	case MARK_WAKE:
 		s->queued[side]++;
 		if (turn)
-			close_gap(s, row, t);
+			close_gap(s, row, t, i);
 		break;
 	default:
 		s->queued[side]--;
@@ -313,7 +346,7 @@ static void count_switches(const struct alternation *a, const struct wgraph *g, 
 
 /* While a thread that handed the CPU over was preempted, it did not run: take that time back from the sweep, which sees
  * such a thread as running without a break. The time is covered: the other side worked, this one could not. */
-static void take_back_folded(struct pair_row *row, const struct seen_pair *s)
+static void take_back_folded(struct pair_row *row, const struct seen_pair *s, const struct sweep *w)
 {
 	uint64_t ns[2] = {s->hand_ns[0], s->hand_ns[1]}, *service[2] = {&row->service_a_ns, &row->service_b_ns};
 	for (unsigned i = 0; i < 2; i++) {
@@ -321,6 +354,16 @@ static void take_back_folded(struct pair_row *row, const struct seen_pair *s)
 		row->run_both_ns -= both;
 		*service[i] -= ns[i] < *service[i] ? ns[i] : *service[i];
 		row->covered_ns += both;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t by_others = w->preempted[i] - (w->excused[i] < w->preempted[i] ? w->excused[i] : w->preempted[i]);
+		uint64_t lost = by_others < *service[i] ? by_others : *service[i];
+		lost = lost < row->run_either_ns ? lost : row->run_either_ns;
+		lost = lost < row->active_ns ? lost : row->active_ns;
+		*service[i] -= lost;
+		row->run_either_ns -= lost;
+		row->active_ns -= lost;
+		row->queued_ns += lost;
 	}
 	if (row->covered_ns > row->active_ns)
 		row->covered_ns = row->active_ns;
@@ -340,7 +383,7 @@ static void sweep_pair(struct alternation *a, const struct wgraph *g, const stru
 		for (uint64_t b = a->bits[word]; b; b &= b - 1)
 			pass_mark(&s, row, g->marks[word * 64 + (size_t)__builtin_ctzll(b)]);
 	count_switches(a, g, p, row);
-	take_back_folded(row, p);
+	take_back_folded(row, p, &s);
 }
 
 int alternation_add(struct alternation *a, const struct wgraph *g)

@@ -26,6 +26,17 @@ static const struct edge_row *top_edge(const struct finding_context *c, uint32_t
 	return best;
 }
 
+/* Each of those waits also cost the time from wake-up to run; a share of the process's life. */
+static double latency(const struct finding_context *c, uint32_t channel, int32_t waiter)
+{
+	const struct process_info *p = finding_process(c, waiter);
+	double ns = 0;
+	for (size_t i = 0; i < c->p->n_edges; i++)
+		if (c->p->edges[i].channel == channel && c->p->edges[i].waiter_pid == waiter)
+			ns += (double)c->p->edges[i].run_queue_ns;
+	return p && p->lifetime_ns > 0 ? ns / p->lifetime_ns : 0;
+}
+
 /* Bytes per burst: what the writers moved per stretch of full buffer. A stretch ends when the reader starves. */
 static double burst_bytes(const struct flow_row *r)
 {
@@ -54,7 +65,8 @@ static void tell(struct finding_context *c, const struct flow_row *r, double ful
 		finding_site(c, d->waiter_stack_ix, where[1]);
 	}
 	/* with room for the bursts each side works all the time, until the busier one sets the pace */
-	double high = 1 / fmax(1 - full, 1 - empty);
+	double full_left = 1 - full - latency(c, r->channel, r->writer_pid), empty_left = 1 - empty - latency(c, r->channel, r->reader_pid);
+	double high = 1 / fmax(0.01, fmax(full_left, empty_left));
 	finding_predict(c, f, 1 + (high - 1) * 0.8, 1 + (high - 1) * 1.05);
 	char a[FINDING_NAME], b[FINDING_NAME], size[32], burst[32], cap[96] = "the buffer";
 	if (capacity(c, r->channel))

@@ -39,12 +39,47 @@ double finding_ramp(double x, double lo, double hi)
 	return r < 0 ? 0 : r > 1 ? 1 : r;
 }
 
+/* Wall time during which something of the tree lived: a wrapped command starts a little after the observation. */
+static double tree_life(const struct profile *p)
+{
+	const struct profile_meta *m = &p->meta;
+	uint64_t from = m->end_ns, to = m->start_ns;
+	for (size_t i = 0; i < p->n_processes; i++) {
+		const struct process_row *r = &p->processes[i];
+		uint64_t end = r->ended_ns ? r->ended_ns : m->end_ns;
+		if (!r->in_tree)
+			continue;
+		from = r->started_ns < from ? r->started_ns : from;
+		to = end > to ? end : to;
+	}
+	from = from > m->start_ns ? from : m->start_ns;
+	to = to < m->end_ns ? to : m->end_ns;
+	return to > from ? (double)(to - from) : 0;
+}
+
 static void measure_lifetime(struct finding_context *c, struct process_info *i)
 {
 	const struct profile_meta *m = &c->p->meta;
 	uint64_t from = i->row->started_ns > m->start_ns ? i->row->started_ns : m->start_ns;
 	uint64_t to = i->row->ended_ns && i->row->ended_ns < m->end_ns ? i->row->ended_ns : m->end_ns;
 	i->lifetime_ns = to > from ? (double)(to - from) : 0;
+}
+
+/* A sample that falls on the way into or out of the kernel is told as the C library's wrapper: the system call's price too. */
+bool finding_is_system_call(const struct frame_row *f)
+{
+	static const char *const names[] = {"read",  "write",	"send",	 "recv",     "sendto",	   "recvfrom",	 "sendmsg",   "recvmsg",
+					    "poll",  "ppoll",	"select", "pselect", "epoll_wait", "epoll_pwait", "syscall",   "futex",
+					    "readv", "writev",	"pread64", "pwrite64", "__read",	   "__write",	 "accept",    "accept4",
+					    "connect", "close", "nanosleep", "clock_nanosleep", "fsync", "fdatasync", "__send", "__recv"};
+	if (f->language == LANG_KERNEL)
+		return true;
+	if (f->language != LANG_NATIVE || !f->module || !strstr(f->module, "libc") || !f->function)
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(f->function, names[i]) == 0)
+			return true;
+	return strstr(f->function, "futex") || strstr(f->function, "lll_lock");
 }
 
 /* Splits on-CPU time by where the samples' leaves lie; without samples the split is unknown: both parts 0. */
@@ -61,7 +96,7 @@ static void split_cpu(struct finding_context *c)
 		if (info->top_cpu == SIZE_MAX || p->cpu[i].samples > p->cpu[info->top_cpu].samples)
 			info->top_cpu = i;
 		if (s < p->n_stacks && p->stacks[s].n && p->stacks[s].frame_ix[0] < p->n_frames &&
-		    p->frames[p->stacks[s].frame_ix[0]].language == LANG_KERNEL)
+		    finding_is_system_call(&p->frames[p->stacks[s].frame_ix[0]]))
 			kernel[info - c->processes] += p->cpu[i].samples;
 	}
 	for (size_t i = 0; i < p->n_processes && kernel; i++) {
@@ -202,8 +237,8 @@ int finding_context_init(struct finding_context *c, struct profile *p)
 {
 	memset(c, 0, sizeof(*c));
 	c->p = p;
-	c->wall_ns = p->meta.end_ns > p->meta.start_ns ? (double)(p->meta.end_ns - p->meta.start_ns) : 0;
-	c->window_ns = (double)p->meta.window_ns;
+	c->wall_ns = tree_life(p);
+	c->window_ns = (double)p->meta.window_ns < c->wall_ns ? (double)p->meta.window_ns : c->wall_ns;
 	c->processes = calloc(p->n_processes + 1, sizeof(*c->processes));
 	c->by_pid = calloc(p->n_processes + 1, sizeof(*c->by_pid));
 	if (!c->processes || !c->by_pid)

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* Group commit and larger reads divide the number of device waits; by how much is the user's choice. The predicted range is
- * for 16 to 64 at a time. */
-#define GROUPED_LOW 16
+ * for 32 to 64 at a time. */
+#define GROUPED_LOW 32
 #define GROUPED_HIGH 64
 
 /* Every process of the role that waits for a device, and what of the way that is. */
@@ -75,7 +75,9 @@ static void tell(struct finding_context *c, const struct disk *d)
 	add_victims(c, f, pid);
 	finding_add_channel(c, f, d->top->channel);
 	finding_add_evidence(c, f, "waits for the disk here", d->top->pid, d->top->stack_ix);
-	finding_predict(c, f, 1 / (1 - d->path * (1 - 1.0 / GROUPED_LOW)), 1 / (1 - d->path * (1 - 1.0 / GROUPED_HIGH)));
+	/* a group shares the wake-ups and calls around the device wait too: half of the rest, at best */
+	double rest = 1 - d->path;
+	finding_predict(c, f, 1 / (rest + d->path / GROUPED_LOW), 1 / (rest / 2 + d->path / GROUPED_HIGH));
 	bool flush = flushes(c, d->top->stack_ix);
 	char name[FINDING_NAME], n[32], p50[32], site[FINDING_SITE];
 	const struct channel_row *ch = profile_channel(c->p, d->top->channel);

@@ -168,7 +168,7 @@ double finding_cpu_outside(const struct finding_context *c, int32_t pid, uint32_
 		if (p->cpu[i].pid != pid || p->cpu[i].stack_ix >= p->n_stacks)
 			continue;
 		const struct stack_row *s = &p->stacks[p->cpu[i].stack_ix];
-		bool inside = false;
+		bool inside = finding_is_system_call(&p->frames[s->n && s->frame_ix[0] < p->n_frames ? s->frame_ix[0] : 0]);
 		for (uint32_t j = 0; j < s->n && !inside; j++) {
 			const struct frame_row *f = s->frame_ix[j] < p->n_frames ? &p->frames[s->frame_ix[j]] : NULL;
 			inside = f && same_text(f->function, p->frames[frame_ix].function) &&

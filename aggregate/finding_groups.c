@@ -128,7 +128,7 @@ int finding_group(struct finding_context *c)
 	struct link *links = calloc(4 * c->n_talks + 1, sizeof(*links));
 	bool ok = colour && total && links;
 	for (size_t i = 0; i < n && ok; i++)
-		colour[i] = command_colour(&c->p->processes[i]);
+		colour[i] = c->processes[i].command = command_colour(&c->p->processes[i]);
 	for (size_t i = 0; i < c->n_talks && ok; i++)
 		for (unsigned side = 0; side < 2; side++)
 			for (unsigned who = 0; who < 2; who++) {

@@ -20,15 +20,15 @@ static void tell(struct finding_context *c, const struct process_info *p, double
 	f->share_of_wall = part;
 	finding_add_pid(c, f, p->row->pid);
 	finding_add_evidence(c, f, "the hot line", p->row->pid, stack);
-	/* between half of it and nearly all of it can be saved, until the next busiest process sets the pace */
+	/* what another data structure wins: nearly all of it; until the next busiest process sets the pace */
 	double next = finding_next_busiest(c, p->row->pid);
-	finding_predict(c, f, 1 / fmax(1 - 0.5 * part, next), 1 / fmax(1 - 0.95 * part, next));
+	finding_predict(c, f, 1 / fmax(1 - 0.9 * part, next), 1 / fmax(1 - 0.99 * part, next));
 	char name[FINDING_NAME], site[FINDING_SITE];
 	finding_site(c, stack, site);
 	finding_say(c, &f->title, "%s spends %.0f %% of its CPU time in one line of %s", finding_name(c, p->row->pid, name), 100 * line,
 		    c->p->frames[frame].function ? c->p->frames[frame].function : "a function");
 	finding_say(c, &f->where, "%s", *site ? site : "unknown code");
-	finding_say(c, &f->advice, "Make that line cheaper (another data structure, less often, out of the loop): %.1f to %.1f times as fast",
+	finding_say(c, &f->advice, "Make that line cheap (another data structure, less often, out of the loop): if it cost next to nothing, %.1f to %.1f times as fast",
 		    f->speedup_low, f->speedup_high);
 }
 

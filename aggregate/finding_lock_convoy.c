@@ -72,7 +72,7 @@ static void tell(struct finding_context *c, const struct convoy *v, double gain)
 	uint32_t hot = holder_stack(c, v, &holder);
 	finding_add_evidence(c, f, "waits for the lock here", v->top->pid, v->top->stack_ix);
 	finding_add_evidence(c, f, "the holder works here", holder, hot);
-	finding_predict(c, f, 1 + (gain - 1) * 0.75, gain);
+	finding_predict(c, f, 1 + (gain - 1) * 0.8, 1 + (gain - 1) * 1.05);
 	const struct channel_row *ch = profile_channel(c->p, v->channel);
 	char list[FINDING_SITE], a[FINDING_SITE], b[FINDING_SITE], n[32];
 	finding_say(c, &f->title, "%u threads of %s queue for one %s (%s): %.1f wait at a time, %s waits a second", v->n_threads,

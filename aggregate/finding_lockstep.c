@@ -7,6 +7,7 @@
  */
 #include "aggregate/finding_rules.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,12 @@
 
 /* What is left unexplained of kernel time when no sample tells user from kernel: message passing is mostly kernel time. */
 #define UNSAMPLED_KERNEL_SHARE 0.75
+
+/* Calls of both sides within this factor (and a few at the start) are calls of the conversation and nothing else. */
+#define CALLS_AGREE 1.02
+
+/* The low end of the prediction overlaps half (on a log scale) of what could overlap; both ends are this factor unsure. */
+#define UNSURE 1.1
 
 struct lockstep {
 	const struct talk *t;
@@ -72,22 +79,33 @@ static double strength(const struct lockstep *l)
 	       (1 - share(full, count)) * answered(l);
 }
 
-static double least4(double a, double b, double c, double d)
+/* Turns that one side gave away, over the whole run: its waits are counted exactly; for each of them there were so many
+ * hand-offs, as the windows tell. */
+static double turns_given(const struct talk_side *s, uint64_t waits, uint64_t hands, double scale)
 {
-	double x = a < b ? a : b, y = c < d ? c : d;
-	return x < y ? x : y;
+	if (waits >= 10 && s->count)
+		return (double)s->count * (1 + (double)hands / (double)waits);
+	return (double)s->count + (double)hands * scale;
 }
 
-/* Round trips: the side that waited more counts them exactly, but for round trips in which the answer was there before
- * anybody waited. Where both do nothing else, their calls bound the number from above and include those. */
-static void count_rounds(struct lockstep *l)
+/* Round trips. Where neither side does anything but talk to the other, its calls count them exactly: one write and one read of each
+ * per round trip. Else the side that gave away more turns does. */
+static void count_rounds(struct lockstep *l, const struct finding_context *c)
 {
-	const struct talk_side *s = l->t->side;
-	double waits = (double)(s[0].count > s[1].count ? s[0].count : s[1].count);
 	const struct process_row *a = l->a->row, *b = l->b->row;
-	double calls = least4((double)a->rd_calls, (double)a->wr_calls, (double)b->rd_calls, (double)b->wr_calls);
-	l->rounds = calls > waits && calls < 1.25 * waits ? calls : waits;
-	double life = l->a->lifetime_ns < l->b->lifetime_ns ? l->a->lifetime_ns : l->b->lifetime_ns;
+	const struct pair_row *p = l->t->pair;
+	double calls[] = {(double)a->rd_calls, (double)a->wr_calls, (double)b->rd_calls, (double)b->wr_calls};
+	double least = calls[0], most = calls[0], scale = c->window_ns > 0 ? c->wall_ns / c->window_ns : 1;
+	for (unsigned i = 1; i < 4; i++) {
+		least = fmin(least, calls[i]);
+		most = fmax(most, calls[i]);
+	}
+	double by_a = turns_given(&l->t->side[0], p->a_waits_b, p->a_hands_b, scale);
+	double by_b = turns_given(&l->t->side[1], p->b_waits_a, p->b_hands_a, scale);
+	l->rounds = fmax(by_a, by_b);
+	if (most < least * CALLS_AGREE + 20 && least > 0.5 * l->rounds)
+		l->rounds = least;
+	double life = fmin(l->a->lifetime_ns, l->b->lifetime_ns);
 	l->rate = share(l->rounds * 1e9, life);
 }
 
@@ -103,9 +121,7 @@ static void price(struct lockstep *l, const struct finding_context *c)
 	const struct pair_row *p = l->t->pair;
 	double rounds = (double)p->turns / 2;
 	l->round_ns = share((double)p->active_ns, rounds);
-	l->active_share = share((double)p->active_ns, c->window_ns);
-	if (l->active_share > 1)
-		l->active_share = 1;
+	l->active_share = fmin(1, share((double)(p->active_ns + p->queued_ns), c->window_ns));
 	double work[2] = {share((double)p->service_a_ns, rounds), share((double)p->service_b_ns, rounds)};
 	double ka = kernel_share(l->a), kb = kernel_share(l->b);
 	double a = work[0] * (1 - ka + ka * BATCHED_KERNEL_SHARE), b = work[1] * (1 - kb + kb * BATCHED_KERNEL_SHARE);
@@ -181,7 +197,7 @@ static void tell(struct finding_context *c, const struct lockstep *l)
 	finding_add_pid(c, f, l->t->pid[0]);
 	finding_add_pid(c, f, l->t->pid[1]);
 	tell_where(c, f, l);
-	finding_predict(c, f, speedup(l, l->new_low_ns), speedup(l, l->new_high_ns));
+	finding_predict(c, f, speedup(l, sqrt(l->new_low_ns * l->new_high_ns) * UNSURE), speedup(l, l->new_high_ns / UNSURE));
 
 	char a[FINDING_NAME], b[FINDING_NAME], n[32], size[32], round[32], of[64] = "";
 	if (f->bytes_p50 > 0)
@@ -210,7 +226,7 @@ static void run(struct finding_context *c)
 			continue;
 		l.a = finding_process(c, l.t->pid[0]);
 		l.b = finding_process(c, l.t->pid[1]);
-		count_rounds(&l);
+		count_rounds(&l, c);
 		price(&l, c);
 		l.strength = strength(&l);
 		if (speedup(&l, l.new_low_ns) + speedup(&l, l.new_high_ns) > 2 * (1 + FINDING_MIN_GAIN))

@@ -75,7 +75,9 @@ static void run(struct finding_context *c)
 		survey(c, &s);
 		if (s.children < MIN_CHILDREN)
 			continue;
-		double mean = s.life_ns / (double)s.children, share = fmin(1, s.life_ns / c->wall_ns);
+		const struct process_info *parent = finding_process(c, s.lead->row->ppid);
+		double forking = parent && parent->row->in_tree ? (double)parent->row->ledger.on_cpu_ns : 0;
+		double mean = s.life_ns / (double)s.children, share = fmin(1, (s.life_ns + forking) / c->wall_ns);
 		double startup = finding_ramp(log10(mean + 1), log10(WORKING_NS), log10(STARTUP_NS));
 		if (share * startup > FINDING_MIN_GAIN / 2)
 			tell(c, &s, share, startup);

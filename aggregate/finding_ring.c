@@ -19,6 +19,7 @@
 
 /* What of a hop's kernel time is left when messages travel in batches (see finding_lockstep.c). */
 #define BATCHED_KERNEL_SHARE 0.04
+#define UNSURE 1.1
 
 struct step {
 	size_t from;	 /* process index: ends its waits; SIZE_MAX none */
@@ -172,7 +173,7 @@ static void tell(struct finding_context *c, const struct step *steps, const stru
 	f->round_trips_per_s = r->rounds * 1e9 / life;
 	double cpus = fmin(c->p->meta.cpus ? c->p->meta.cpus : 1, r->n), whole = life * r->active;
 	double low = r->batched_ns / whole, high = r->batched_ns / cpus / whole;
-	finding_predict(c, f, 1 / (1 - strong * r->active * (1 - fmin(1, low))), 1 / (1 - strong * r->active * (1 - fmin(1, high))));
+	finding_predict(c, f, 1 / (1 - strong * r->active * (1 - fmin(1, low * UNSURE))), 1 / (1 - strong * r->active * (1 - fmin(1, high / UNSURE))));
 	char n[32], size[32], of[64] = "";
 	if (f->bytes_p50 > 0)
 		snprintf(of, sizeof(of), " of %s", finding_size(f->bytes_p50, size));

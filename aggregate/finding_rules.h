@@ -44,6 +44,7 @@ struct talk {
 struct process_info {
 	const struct process_row *row;
 	uint64_t group;		   /* processes of one role have one number (finding_groups.c) */
+	uint64_t command;	   /* processes of one command and parent have one number, whatever they do */
 	size_t lead, next;	   /* index of the first process of its role, and of the next one; SIZE_MAX at the end */
 	uint32_t role_size;	   /* processes of its role, folded short-lived ones counted */
 	double lifetime_ns;	 /* under observation, wall */
@@ -113,7 +114,10 @@ unsigned finding_victims(const struct finding_context *c, enum blame_kind kind, 
 double finding_hot_line(const struct finding_context *c, int32_t pid, uint32_t *stack_ix, uint32_t *frame_ix);
 /* The process's heaviest on-CPU stack, by its own code; 0 when not sampled. */
 uint32_t finding_hot_stack(const struct finding_context *c, int32_t pid);
-/* On-CPU time of the process outside the function of this frame and what it calls, ns; < 0 when too few samples tell. */
+/* The sample fell into the kernel, or into the C library's wrapper on the way there. */
+bool finding_is_system_call(const struct frame_row *leaf);
+/* On-CPU time of the process outside the function of this frame and what it calls, and outside system calls, ns; < 0 when too few
+ * samples tell. */
 double finding_cpu_outside(const struct finding_context *c, int32_t pid, uint32_t frame_ix);
 /* The wait row of this process and class with most time (blocked and idle); NULL none. WC_COUNT: any class. */
 const struct wait_row *finding_top_wait(const struct finding_context *c, int32_t pid, enum wait_class cls);

@@ -64,9 +64,9 @@ static void tell(struct finding_context *c, const struct process_info *p, const 
 	if (w)
 		finding_add_channel(c, f, w->channel);
 	finding_add_evidence(c, f, "sleeps here", p->row->pid, timer->stack_ix);
-	/* without the sleep everything else stays: the way loses that share; a tenth is left for what the sleep hid */
-	double left = 1 - path * strength;
-	finding_predict(c, f, 1 / (left + 0.1 * path * strength), 1 / (left > 0.01 ? left : 0.01));
+	/* without the sleep everything else stays: the way loses that share */
+	double left = fmax(0.01, 1 - path * strength), gain = 1 / left - 1;
+	finding_predict(c, f, 1 + gain * 0.85, 1 + gain * 1.1);
 	char name[FINDING_NAME], site[FINDING_SITE], list[FINDING_SITE], d[32], r[32];
 	finding_say(c, &f->title, "%s brakes the others: it sleeps %s at a time, %s times a second, and %s wait%s for it (%.0f %% of the run)",
 		    finding_name(c, p->row->pid, name), finding_duration(mean, d),

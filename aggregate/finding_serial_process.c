@@ -12,31 +12,63 @@
 /* Idle: ran for less than this share of what the busiest one of its role did. */
 #define IDLE_SHARE 0.1
 
+/* ... and moved less than this share of its messages: a stage that waits for a slow one moves as many. */
+#define QUIET_SHARE 0.2
+
 struct crew {
 	const struct process_info *lead;
 	int32_t busy[FINDING_MAX_PIDS];
-	unsigned n_busy, n_idle;
-	double work, most, alone; /* shares of the windows: all of it, the busiest one's, time in which only one process ran */
+	unsigned n_busy, n_idle, n_other;
+	double work, most; /* shares of the windows: of all of them, of the busiest one */
+	uint64_t calls;	   /* the busiest one's reads and writes */
 	const struct wait_row *idle_wait;
 };
 
+static bool in_crew(const struct crew *w, const struct process_info *p)
+{
+	return p->row->in_tree && p->command == w->lead->command && p->row->n_siblings <= 1;
+}
+
+static uint64_t calls(const struct process_info *p)
+{
+	return p->row->rd_calls + p->row->wr_calls;
+}
+
+/* Roles (groups) would part the busy from the idle: here they are one crew by their command. */
 static void survey(const struct finding_context *c, struct crew *w)
 {
-	for (size_t i = w->lead->lead; i != SIZE_MAX; i = c->processes[i].next)
-		w->most = fmax(w->most, finding_busy(c, c->processes[i].row->pid));
-	for (size_t i = w->lead->lead; i != SIZE_MAX; i = c->processes[i].next) {
+	for (size_t i = 0; i < c->p->n_processes; i++) {
 		const struct process_info *p = &c->processes[i];
+		if (in_crew(w, p) && finding_busy(c, p->row->pid) > w->most) {
+			w->most = finding_busy(c, p->row->pid);
+			w->calls = calls(p);
+		}
+	}
+	for (size_t i = 0; i < c->p->n_processes; i++) {
+		const struct process_info *p = &c->processes[i];
+		if (!in_crew(w, p))
+			continue;
 		double busy = finding_busy(c, p->row->pid);
 		w->work += busy;
-		if (busy < IDLE_SHARE * w->most) {
+		if (busy < IDLE_SHARE * w->most && (double)calls(p) <= QUIET_SHARE * (double)w->calls + 2) {
 			w->n_idle++;
 			if (!w->idle_wait)
 				w->idle_wait = finding_top_wait(c, p->row->pid, WC_COUNT);
-		} else if (w->n_busy < FINDING_MAX_PIDS) {
+		} else if (busy >= IDLE_SHARE * w->most && w->n_busy < FINDING_MAX_PIDS) {
 			w->busy[w->n_busy++] = p->row->pid;
-			w->alone += p->load ? (double)p->load->alone_ns / c->window_ns : 0;
+		} else {
+			w->n_other++;
 		}
 	}
+}
+
+/* The first one of its command stands for the crew. */
+static bool is_first(const struct finding_context *c, size_t ix)
+{
+	for (size_t i = 0; i < ix; i++)
+		if (c->processes[i].command == c->processes[ix].command && c->processes[i].row->in_tree)
+			return false;
+	return true;
 }
 
 /* Others ask the busy ones and wait for the answer: then what is serial is the asking. */
@@ -48,8 +80,9 @@ static double awaited(const struct finding_context *c, const struct crew *w)
 			const struct talk *t = &c->talks[j];
 			unsigned side = t->pid[0] == w->busy[i] ? 1 : 0;
 			const struct talk_side *s = &t->side[side];
-			if (t->pid[!side] != w->busy[i] || !s->count || s->by_class[WC_CHILD] * 2 > s->count)
-				continue;
+			uint64_t other = s->by_class[WC_CHILD] + s->by_class[WC_PIPE_WRITE] + s->by_class[WC_UNIX_WRITE] + s->by_class[WC_TCP_WRITE];
+			if (t->pid[!side] != w->busy[i] || !s->count || other * 2 > s->count)
+				continue; /* waits for its end, or for room to give it more work */
 			const struct process_info *p = finding_process(c, t->pid[side]);
 			if (p && p->lifetime_ns > 0)
 				most = fmax(most, (double)s->blocked_ns / p->lifetime_ns);
@@ -86,10 +119,10 @@ static void run(struct finding_context *c)
 	double cpus = c->p->meta.cpus ? c->p->meta.cpus : 1;
 	for (size_t i = 0; i < c->p->n_processes && c->window_ns > 0; i++) {
 		struct crew w = {.lead = &c->processes[i]};
-		if (w.lead->lead != i || !w.lead->row->in_tree || w.lead->role_size < MIN_ROLE || w.lead->row->n_siblings > 1)
+		if (!w.lead->row->in_tree || w.lead->row->n_siblings > 1 || !is_first(c, i))
 			continue;
 		survey(c, &w);
-		if (!w.n_busy || w.n_idle < w.n_busy)
+		if (!w.n_busy || w.n_busy + w.n_idle < MIN_ROLE || w.n_idle < w.n_busy || w.n_other > w.n_idle)
 			continue;
 		/* the busiest one's share of the run, spread over as many as there are or as CPUs are free */
 		double crew = w.n_busy + w.n_idle, others = fmax(0, finding_parallelism(c) - w.work), room = fmax(1, fmin(crew, cpus - others));

@@ -90,7 +90,7 @@ static void tell(struct finding_context *c, const struct queue *q, double streng
 	double cpus = c->p->meta.cpus ? c->p->meta.cpus : 1, servers = q->waiting < q->n ? q->waiting : q->n;
 	double part = q->awaited * strength, each = (1 - q->working) / servers + q->working / (servers < cpus ? servers : cpus);
 	double high = 1 / (1 - part + part * each);
-	finding_predict(c, f, 1 + (high - 1) * 0.75, 1 + (high - 1) * 1.1);
+	finding_predict(c, f, 1 + (high - 1) * 0.85, 1 + (high - 1) * 1.15);
 	char name[FINDING_NAME], list[FINDING_SITE], a[32], b[32], site[2][FINDING_SITE];
 	double per_request = q->awaited * c->wall_ns / (q->count ? (double)q->count : 1);
 	finding_say(c, &f->title, "%s queue for %s, which itself mostly waits: %.1f wait at a time, %s requests a second of %s each",

@@ -16,9 +16,9 @@
 /* The more specific kind first: where two findings tell of the same processes and channel, the earlier one is told and the
  * later one becomes its "also". */
 static const struct finding_rule *const rules[] = {
-	&finding_disk_wait,	 &finding_single_server, &finding_self_paced,	 &finding_chatty_hub,	 &finding_n_plus_one,
-	&finding_lock_convoy,	 &finding_backpressure,	 &finding_lockstep,	 &finding_ring,		 &finding_slow_consumer,
-	&finding_slow_producer, &finding_process_churn, &finding_serial_process, &finding_run_queue,	 &finding_hot_line_rule,
+	&finding_disk_wait,   &finding_single_server,  &finding_self_paced,   &finding_chatty_hub,    &finding_n_plus_one,
+	&finding_lock_convoy, &finding_serial_process, &finding_backpressure, &finding_lockstep,      &finding_ring,
+	&finding_slow_consumer, &finding_slow_producer, &finding_process_churn, &finding_run_queue,   &finding_hot_line_rule,
 };
 
 struct finding *finding_new(struct finding_context *c, enum finding_kind kind)

@@ -134,6 +134,7 @@ struct pair_row {
 	uint64_t a_hands_b, b_hands_a; /* hand-offs: preempted by the thread just woken (shared CPU) */
 	uint64_t switches;	       /* adjacent turns that changed side */
 	uint64_t turns;		       /* turns in all (waits and hand-offs, merged in time order) */
+	uint64_t queued_ns;	       /* besides active_ns: stretches in which the one whose turn it was had no CPU for long */
 	uint64_t covered_ns;	       /* union of the waits (and hand-offs) */
 	uint64_t run_both_ns, run_either_ns;
 	uint64_t wake_latency_ns;      /* sum of run - wake over those waits */

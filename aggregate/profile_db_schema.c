@@ -354,6 +354,7 @@ static const struct db_column pair_columns[] = {
 	I32(pair_row, pid_a, ""),
 	I32(pair_row, pid_b, ""),
 	U64(pair_row, active_ns, "ns"),
+	U64(pair_row, queued_ns, "ns"),
 	U64(pair_row, a_waits_b, "count"),
 	U64(pair_row, b_waits_a, "count"),
 	U64(pair_row, a_hands_b, "count"),

@@ -119,7 +119,7 @@ static void commit_cpu(struct aggregator *a, uint32_t thread, const struct state
 	c->est_ns += ns;
 }
 
-static void commit_blocked(struct aggregator *a, uint32_t thread, const struct state *s, uint64_t ns)
+static void commit_blocked(struct aggregator *a, uint32_t thread, const struct state *s, uint64_t ns, uint64_t waits)
 {
 	struct thread *h = &a->tree.threads[thread];
 	h->account.ledger.blocked_ns[s->cls] += ns;
@@ -136,8 +136,25 @@ static void commit_blocked(struct aggregator *a, uint32_t thread, const struct s
 		a->rejected++;
 		return;
 	}
-	a->rows.rows[ix].count += s->waits;
+	a->rows.rows[ix].count += waits;
 	a->rows.rows[ix].blocked_ns += ns;
+}
+
+/* How many waits each blocked state stands for: the voluntary switches of the period, when they are known, in proportion to the
+ * ticks that found a new wait; by time when every tick found the same one. Length-biased where classes differ in their
+ * durations: an estimate, like all that is sampled. */
+static void wait_counts(const struct ticks *k, const struct ev_counts *exact, uint64_t *out)
+{
+	uint64_t weights[MAX_STATES], sum = 0;
+	for (uint32_t i = 0; i < k->n; i++) {
+		out[i] = weights[i] = k->states[i].state == TICK_BLOCKED ? k->states[i].waits : 0;
+		sum += weights[i];
+	}
+	if (!exact || exact->switches_voluntary <= sum)
+		return;
+	for (uint32_t i = 0; !sum && i < k->n; i++)
+		weights[i] = k->states[i].state == TICK_BLOCKED ? k->states[i].ns : 0;
+	apportion(exact->switches_voluntary, weights, out, k->n);
 }
 
 /* Splits the period [cursor, until) over the sampled states. exact: totals of the period, or NULL. */
@@ -147,7 +164,7 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 	static const struct ticks none;
 	const struct ticks *k = h->ticks ? h->ticks : &none;
 	uint64_t total = until_ns > h->account.cursor_ns ? until_ns - h->account.cursor_ns : 0, parts[MAX_STATES],
-		 weights[MAX_STATES];
+		 weights[MAX_STATES], waits[MAX_STATES];
 	uint64_t by_state[TICK_BLOCKED + 1] = {0}, seen[TICK_BLOCKED + 1] = {0};
 	for (uint32_t i = 0; i < k->n; i++)
 		seen[k->states[i].state] += k->states[i].ns;
@@ -159,6 +176,7 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 	} else {
 		apportion(total, seen + 1, by_state + 1, TICK_BLOCKED);
 	}
+	wait_counts(k, exact, waits);
 	for (int state = TICK_RUNNING; state <= TICK_BLOCKED; state++) {
 		for (uint32_t i = 0; i < k->n; i++)
 			weights[i] = k->states[i].state == (enum tick_state)state ? k->states[i].ns : 0;
@@ -168,7 +186,7 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 			if (state == TICK_RUNNING)
 				commit_cpu(a, thread, &unseen, by_state[state]);
 			else if (state == TICK_BLOCKED && by_state[state])
-				commit_blocked(a, thread, &unseen, by_state[state]);
+				commit_blocked(a, thread, &unseen, by_state[state], unseen.waits);
 		} else {
 			apportion(by_state[state], weights, parts, k->n);
 		}
@@ -178,7 +196,7 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 			if (state == TICK_RUNNING)
 				commit_cpu(a, thread, &k->states[i], parts[i]);
 			else if (state == TICK_BLOCKED)
-				commit_blocked(a, thread, &k->states[i], parts[i]);
+				commit_blocked(a, thread, &k->states[i], parts[i], waits[i]);
 		}
 	}
 	h = &a->tree.threads[thread];

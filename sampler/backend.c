@@ -10,8 +10,9 @@
 #include <string.h>
 
 extern const struct backend_ops backend_kernel;
+extern const struct backend_ops backend_user;
 
-const struct backend_ops *const backend_table[] = {&backend_kernel, &backend_replay, NULL};
+const struct backend_ops *const backend_table[] = {&backend_kernel, &backend_user, &backend_replay, NULL};
 
 /* A replay is asked for by name only: it observes nothing. */
 static bool observes(const struct backend_ops *ops)

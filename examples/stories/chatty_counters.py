@@ -31,7 +31,7 @@ Manager.register("Counters", Counters)
 
 
 def handle_item(i):
-    return sum(range(i % 100, i % 100 + 150))
+    return sum(range(i % 100, i % 100 + 2000))
 
 
 def count_remotely(counters, name):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A process per item: xargs runs a tool once for each of N names; fixed: once for all of them. Usage: churn.sh [--fixed] [N]
+# A process per item: xargs runs a tool once for each of N files; fixed: once for 500 of them. Usage: churn.sh [--fixed] [N]
 set -eu
 per=1 variant=broken finding=process_churn tolerated=
 if [ "${1:-}" = --fixed ]; then
@@ -7,8 +7,11 @@ if [ "${1:-}" = --fixed ]; then
 	shift
 fi
 n=${1:-5000}
+file=$(mktemp)
+trap 'rm -f "$file"' EXIT
+head -c 400000 /dev/zero >"$file"
 start=$(date +%s%N)
-lines=$(seq -f '/some/where/file%.0f.txt' "$n" | xargs -n "$per" basename -a | wc -l)
+lines=$(yes "$file" | head -n "$n" | xargs -n "$per" sha256sum | wc -l)
 end=$(date +%s%N)
 [ "$lines" = "$n" ]
 ns=$((end - start))

@@ -50,6 +50,12 @@ NOINLINE static bool send_commit(int fd)
 	return r == 1;
 }
 
+static void make_record(unsigned char *buf, uint64_t number, double us)
+{
+	fill_message(buf, RECORD, number);
+	work_us(us);
+}
+
 /* flush[0]: count, flush[1]: ns */
 static int store(int rd, int wr, int file, size_t n, uint64_t *flush)
 {
@@ -81,9 +87,10 @@ static int open_file(void)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seconds = 3};
-	options_parse(&o, argc, argv, "seconds rounds fixed help", "a store that flushes every record");
+	struct options o = {.seconds = 3, .work_us = 20};
+	options_parse(&o, argc, argv, "seconds rounds work-us fixed help", "a store that flushes every record");
 	ignore_sigpipe();
+	work_calibrate();
 	int to[2], from[2], file = open_file();
 	uint64_t *flush = shared_new(2 * sizeof *flush);
 	if (pipe(to) || pipe(from))
@@ -106,7 +113,8 @@ int main(int argc, char **argv)
 	pacer_start(&p, &o);
 	p.every = true;
 	for (; pacer_next(&p, r); r++) {
-		fill_message(buf, per * RECORD, r);
+		for (size_t i = 0; i < per; i++)
+			make_record(buf + i * RECORD, r * per + i, o.work_us);
 		if (!send_records(to[1], buf, per * RECORD) || !wait_for_commit(from[0]))
 			die("store");
 	}

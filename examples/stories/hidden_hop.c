@@ -112,12 +112,15 @@ NOINLINE static bool answer(void)
 	return r == 1;
 }
 
-static int child_main(size_t bytes)
+static int child_main(size_t bytes, double us)
 {
 	static unsigned char buf[JOB * BATCH];
 	volatile uint64_t sum = 0;
 	while (wait_for_question(buf, bytes)) {
-		sum += checksum(buf, bytes);
+		for (size_t i = 0; i < bytes / JOB; i++) {
+			sum += checksum(buf + i * JOB, JOB);
+			work_us(us);
+		}
 		if (!answer())
 			return 1;
 	}
@@ -126,9 +129,10 @@ static int child_main(size_t bytes)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seconds = 3};
-	options_parse(&o, argc, argv, "seconds rounds fixed help", "lock-step behind a thread pool");
+	struct options o = {.seconds = 3, .work_us = 20};
+	options_parse(&o, argc, argv, "seconds rounds work-us fixed help", "lock-step behind a thread pool");
 	ignore_sigpipe();
+	work_calibrate();
 	size_t per = o.fixed ? BATCH : 1;
 	if (pipe(to) || pipe(from))
 		die("pipe");
@@ -139,7 +143,7 @@ int main(int argc, char **argv)
 		die_with_parent();
 		close(to[1]);
 		close(from[0]);
-		_exit(child_main(per * JOB));
+		_exit(child_main(per * JOB, o.work_us));
 	}
 	close(to[0]);
 	close(from[1]);

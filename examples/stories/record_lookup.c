@@ -200,21 +200,22 @@ static void look_up_batch(uint64_t first)
 	}
 }
 
-static void use_record(void)
+static void use_record(double us)
 {
-	work_iterations(1000);
+	work_us(us);
 }
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seconds = 3, .kind = "pg"};
-	options_parse(&o, argc, argv, "seconds rounds kind fixed help", "two queries per record");
+	struct options o = {.seconds = 3, .kind = "pg", .work_us = 20};
+	options_parse(&o, argc, argv, "seconds rounds kind work-us fixed help", "two queries per record");
 	redis = !strcmp(o.kind, "redis");
 	if (!redis && strcmp(o.kind, "pg")) {
 		fprintf(stderr, "record_lookup: --kind pg or redis\n");
 		return 2;
 	}
 	ignore_sigpipe();
+	work_calibrate();
 	connect_db();
 	if (!redis)
 		pg_start();
@@ -232,7 +233,7 @@ int main(int argc, char **argv)
 			look_up_group(id % GROUPS);
 		}
 		for (uint64_t i = 0; i < per; i++)
-			use_record();
+			use_record(o.work_us);
 		records += per;
 	}
 	uint64_t ns = now_ns() - p.start_ns;

@@ -31,15 +31,16 @@ class Story:
 
 
 BOTH = [(0, WAIT), (0, WAKE), (1, WAIT), (1, WAKE)]
+WORK = ["--work-us", "20"]  # what a message costs to handle: without any, no price of a round trip says what is left after the fix
 PAIR = dict(roles=["parent", "child"], sites=BOTH, rate=True)
 
 STORIES = [
-    Story("lock-step, pipes", "lockstep_pipe", ["--apart"], ["--apart", "--batch", "1000"], channel="pipe", message=True, **PAIR),
-    Story("lock-step, one CPU", "lockstep_pipe", ["--pin", "0"], ["--pin", "0", "--batch", "1000"], channel="pipe", message=True, **PAIR),
-    Story("lock-step, socketpair", "lockstep_socketpair", ["--apart"], ["--apart", "--batch", "1000"], channel="unix", message=True, **PAIR),
-    Story("lock-step, TCP", "lockstep_tcp", ["--apart"], ["--apart", "--batch", "1000"], channel="tcp", message=True, **PAIR),
-    Story("lock-step, futex", "lockstep_futex", ["--apart"], ["--apart", "--batch", "1000"], channel="futex", **PAIR),
-    Story("ring of three", "ring_pipe", [], ["--batch", "64"], channel="pipe", roles=["member0", "member1", "member2"],
+    Story("lock-step, pipes", "lockstep_pipe", ["--apart", *WORK], ["--apart", *WORK, "--batch", "1000"], channel="pipe", message=True, **PAIR),
+    Story("lock-step, one CPU", "lockstep_pipe", ["--pin", "0", *WORK], ["--pin", "0", *WORK, "--batch", "1000"], channel="pipe", message=True, **PAIR),
+    Story("lock-step, socketpair", "lockstep_socketpair", ["--apart", *WORK], ["--apart", *WORK, "--batch", "1000"], channel="unix", message=True, **PAIR),
+    Story("lock-step, TCP", "lockstep_tcp", ["--apart", *WORK], ["--apart", *WORK, "--batch", "1000"], channel="tcp", message=True, **PAIR),
+    Story("lock-step, futex", "lockstep_futex", ["--apart", *WORK], ["--apart", *WORK, "--batch", "1000"], channel="futex", **PAIR),
+    Story("ring of three", "ring_pipe", WORK, [*WORK, "--batch", "64"], channel="pipe", roles=["member0", "member1", "member2"],
           sites=[(0, WAIT), (0, WAKE)], rate=True, message=True),
     Story("chatty counters", "chatty_counters.py", [], ["--fixed"], channel="unix", roles=["hub", "worker"], sites=[(0, WAIT)]),
     Story("starved buffer", "starved_buffer", [], ["--fixed"], channel="pipe", roles=["producer", "consumer"], sites=[(0, WAIT), (1, WAIT)]),
@@ -60,7 +61,7 @@ STORIES = [
     Story("one server", "one_server", [], ["--fixed"], roles=["server"], sites=[(0, WAIT)]),
     Story("one server, backend", "one_server", ["--kind", "backend"], ["--kind", "backend", "--fixed"], roles=["server"],
           sites=[(0, WAIT)]),
-    Story("a process per item", "churn.sh", ["5000"], ["--fixed", "5000"], timed=False),
+    Story("a process per item", "churn.sh", ["1500"], ["--fixed", "1500"], timed=False),
     Story("hidden hop", "hidden_hop", [], ["--fixed"], channel="pipe", roles=["parent", "child"], sites=BOTH, rate=True, message=True),
     Story("no CPU", "no_cpu", [], None, roles=["worker"]),
     Story("control: stream, pipe", "control_stream", None, ["--kind", "pipe"]),

@@ -232,21 +232,26 @@ static inline void build_brake(struct story *st, int clients, uint64_t sleep)
 /* Clients of one listener; each worker takes a request, waits 15 ms, answers. */
 static inline void build_server(struct story *st, int clients, int workers, uint64_t service)
 {
-	int ask = sim_channel(&st->s, CH_TCP, 1 << 20), answer = sim_channel(&st->s, CH_TCP, 1 << 20);
+	int ask = 0, answer = 0;
+	for (int i = 0; i < 2 * clients; i++) {
+		int ch = sim_channel(&st->s, CH_TCP, 1 << 20);
+		ask = i ? ask : ch;
+		answer = ask + clients;
+	}
 	for (int i = 0; i < workers; i++) {
 		struct code *srv = code_new(st);
-		op(srv, SIM_RECV, ask, 0);
+		op(srv, SIM_RECV_ANY, ask, (uint64_t)clients);
 		op(srv, SIM_SLEEP, 0, service);
 		op(srv, SIM_COMPUTE, 0, 50 * US);
-		op(srv, SIM_SEND, answer, 1);
+		op(srv, SIM_REPLY, answer, 1);
 		for_ever(srv);
 		start(st, "server", srv, 1);
 	}
 	for (int i = 0; i < clients; i++) {
 		struct code *c = code_new(st);
 		op(c, SIM_COMPUTE, 0, 20 * US);
-		op(c, SIM_SEND, ask, 1);
-		op(c, SIM_RECV, answer, 0);
+		op(c, SIM_SEND, ask + i, 1);
+		op(c, SIM_RECV, answer + i, 0);
 		op(c, SIM_ITEM, 0, 0);
 		for_ever(c);
 		start(st, "client", c, 1);
