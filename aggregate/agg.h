@@ -24,6 +24,8 @@
 #define AGG_MAX_CHANNELS 8192
 #define AGG_MAX_THREADS 65536	/* beyond so many, threads outside the tree are forgotten */
 #define AGG_SHORT_LIFE 10	/* short-lived: less than a tenth of the observation */
+#define PRESSURE_ADMITS 64 /* under pressure, one in so many new rows gets its full key */
+#define PRESSURE_MOST 4	   /* waker stack, both stacks, waker, channel are given up */
 #define AGG_COMPACT_THREADS 4096 /* ended threads, and */
 #define AGG_COMPACT_PROCS 1024	/* ended processes, that make a compaction worthwhile */
 
@@ -63,6 +65,9 @@ struct aggregator {
 	uint64_t lost_events, lost_stacks;
 	uint64_t rejected;    /* events that memory had no room for: lost, too */
 	uint64_t compactions; /* for tests and benchmarks */
+	uint32_t pressure;    /* 0: rows fit; else new rows give up detail at once (row_of) */
+	uint32_t misses;
+	uint64_t events_at_compaction;
 	size_t rows_after_compaction, cpu_after_compaction, channels_after_compaction, outside_after_compaction;
 	int32_t last_tid; /* the last look-up, */
 	uint32_t last_thread; /* and what it gave; 0: none */
@@ -80,6 +85,10 @@ void ticks_close(struct aggregator *a, uint32_t thread, uint64_t time_ns);
 
 /* Replaces aliases of folded peers. */
 void ticks_resolve(struct aggregator *a, uint32_t thread);
+
+/* ---- shrink.c ---- */
+/* Makes a key give up detail: 0 the waker's stack, 1 both stacks, 2 also the waker, 3 the channel, 4 the thread. */
+void row_key_coarsen(const struct aggregator *a, struct row_key *k, int detail);
 
 /* ---- compact.c ---- */
 bool compact_due(const struct aggregator *a);

@@ -77,16 +77,6 @@ void aggregator_free(struct aggregator *a)
 
 /* ---- processes and threads ---- */
 
-/* Puts an accounted step on the process's timeline. Inside the gap, lost time is put first and folded preemptions last. */
-static void put_on_timeline(struct aggregator *a, uint32_t proc, enum wait_class cls, const struct account_step *s)
-{
-	uint64_t ran_from = s->from + s->gap_lost_ns, ran_to = s->out - s->gap_run_queue_ns;
-	timeline_add(&a->timeline, &a->tree, proc, TIMELINE_ON_CPU, WC_NONE, ran_from, ran_to);
-	timeline_add(&a->timeline, &a->tree, proc, TIMELINE_RUN_QUEUE, WC_NONE, ran_to, s->out);
-	timeline_add(&a->timeline, &a->tree, proc, TIMELINE_BLOCKED, cls, s->out, s->wake);
-	timeline_add(&a->timeline, &a->tree, proc, TIMELINE_RUN_QUEUE, WC_NONE, s->wake, s->run);
-}
-
 static void end_thread(struct aggregator *a, uint32_t thread, uint64_t time_ns)
 {
 	struct thread *h = &a->tree.threads[thread];
@@ -96,7 +86,7 @@ static void end_thread(struct aggregator *a, uint32_t thread, uint64_t time_ns)
 		ticks_close(a, thread, time_ns);
 		uint32_t proc = tree_proc(&a->tree, h->proc);
 		struct account_step s = account_run_until(&h->account, time_ns);
-		put_on_timeline(a, proc, WC_NONE, &s);
+		timeline_add_step(&a->timeline, &a->tree, proc, WC_NONE, &s, 0);
 		a->tree.procs[proc].live_threads--;
 	}
 	h->ended = true;
@@ -315,6 +305,7 @@ uint32_t agg_observed_thread(struct aggregator *a, int32_t tid, uint64_t time_ns
 	struct thread *h = &a->tree.threads[ix];
 	if (h->ended && h->account.cursor_ns <= time_ns && !a->ended) {
 		intmap_remove(&a->tree.by_tid, (uint32_t)tid);
+		a->tree.epoch++;
 		a->last_thread = 0;
 		ix = thread_of(a, tid, time_ns);
 	}
@@ -323,15 +314,29 @@ uint32_t agg_observed_thread(struct aggregator *a, int32_t tid, uint64_t time_ns
 	return ix;
 }
 
+/* The thread of a tid that has to do with this one: mostly the same as last time. */
+static uint32_t peer_of(struct aggregator *a, uint32_t thread, int32_t tid, uint64_t time_ns)
+{
+	struct thread *h = &a->tree.threads[thread];
+	if (h->peer_tid == tid && h->peer_epoch == a->tree.epoch)
+		return h->peer;
+	uint32_t peer = tree_thread_of_tid(&a->tree, tid, time_ns);
+	h = &a->tree.threads[thread]; /* it may have moved */
+	h->peer_tid = tid;
+	h->peer = peer;
+	h->peer_epoch = a->tree.epoch;
+	return peer;
+}
+
 /* The thread that may have woken: none for what comes from a timer or a disk. Softirqs deliver for a peer on loopback only, so
  * there must be a channel; whether the task below is that peer is judged when the ends are known. */
-static uint32_t waker_of(struct aggregator *a, const struct ev_wait *w, uint64_t time_ns)
+static uint32_t waker_of(struct aggregator *a, uint32_t thread, const struct ev_wait *w, uint64_t time_ns)
 {
 	if (w->waker_tid <= 0 || (w->waker_ctx != WAKER_TASK && w->waker_ctx != WAKER_SOFTIRQ))
 		return 0;
 	if (w->waker_ctx == WAKER_SOFTIRQ && (!w->channel || w->cls == WC_SLEEP))
 		return 0;
-	return tree_thread_of_tid(&a->tree, w->waker_tid, time_ns);
+	return peer_of(a, thread, w->waker_tid, time_ns);
 }
 
 static struct row_key key_of(struct aggregator *a, uint32_t thread, uint32_t waker, const struct ev_wait *w)
@@ -351,12 +356,21 @@ static struct row_key key_of(struct aggregator *a, uint32_t thread, uint32_t wak
 	return k;
 }
 
-static struct row *row_of(struct aggregator *a, struct thread *h, const struct row_key *key)
+/* The row of a wait. Under pressure (more distinct rows come than compaction can keep up with: a thousand pool threads that wake
+ * each other make a million pairs of sites) a key that has no row yet gets a coarser one, but for one in 64: so a row that
+ * is hot gets its own soon, and the others cost no more than a look-up. */
+static struct row *row_of(struct aggregator *a, struct thread *h, struct row_key *key)
 {
-	if (h->last_row && !memcmp(&a->rows.rows[h->last_row].key, key, sizeof *key))
+	if (h->last_row && row_key_equal(&a->rows.rows[h->last_row].key, key))
 		return &a->rows.rows[h->last_row];
-	h->last_row = rows_find(&a->rows, key);
-	return h->last_row ? &a->rows.rows[h->last_row] : NULL;
+	uint32_t ix = a->pressure ? rows_get(&a->rows, key) : 0;
+	if (!ix) {
+		if (a->pressure && ++a->misses % PRESSURE_ADMITS)
+			row_key_coarsen(a, key, a->pressure - 1);
+		ix = rows_find(&a->rows, key);
+	}
+	h->last_row = ix;
+	return ix ? &a->rows.rows[ix] : NULL;
 }
 
 static void count_row(struct row *row, const struct ev_wait *w, const struct account_step *s, bool whole_time)
@@ -371,7 +385,7 @@ static void count_row(struct row *row, const struct ev_wait *w, const struct acc
 	if (whole_time)
 		row->idle_ns += blocked;
 	if (w->bytes && w->waker_ctx != WAKER_HARDIRQ && w->waker_ctx != WAKER_NONE)
-		row_add_bytes(row, w->bytes);
+		row_add_bytes(row, w->bytes, 1);
 }
 
 static void count_samples(struct aggregator *a, struct row *row, uint32_t thread, uint32_t waker, const struct ev_wait *w,
@@ -380,7 +394,8 @@ static void count_samples(struct aggregator *a, struct row *row, uint32_t thread
 	struct row_sample sample = {w->stack, waker ? w->waker_stack : 0, 1, s->wake - s->out, s->run - s->wake};
 	if (!sample.stack && !sample.waker_stack)
 		return;
-	row_add_sample(row, &sample);
+	if (!(row->key.flags & ROW_SITE_IS_STACK) || !(row->key.flags & ROW_WAKER_SITE_IS_STACK))
+		row_add_sample(row, &sample);
 	sample.waker_stack = 0;
 	if (w->stack && w->site && !sites_add_wait(&a->sites, w->site, thread, &sample))
 		a->rejected++;
@@ -389,65 +404,67 @@ static void count_samples(struct aggregator *a, struct row *row, uint32_t thread
 		a->rejected++;
 }
 
-/* Told by lost records only as a sum: the account keeps it until the next gap. */
-static bool account_lost(struct aggregator *a, struct thread *h, uint64_t t_out, const struct ev_wait *w)
+static void count_io(struct proc *p, const struct ev_wait *w)
 {
-	if (!w->lost)
-		return false;
-	account_wait(&h->account, t_out, w);
-	struct proc *p = &a->tree.procs[tree_proc(&a->tree, h->proc)];
 	p->rd_calls += w->rd_calls;
 	p->rd_bytes += w->rd_bytes;
 	p->wr_calls += w->wr_calls;
 	p->wr_bytes += w->wr_bytes;
-	return true;
+}
+
+/* A wait as it can be accounted: *w points to *fixed where something had to be put right. */
+static void put_right(const struct thread *h, const struct ev_wait **w, struct ev_wait *fixed)
+{
+	bool late = h->ended && (*w)->t_run > h->account.cursor_ns; /* told after the thread's time was closed */
+	if ((*w)->cls < WC_COUNT && !late)
+		return;
+	*fixed = **w;
+	*w = fixed;
+	if (fixed->cls >= WC_COUNT)
+		fixed->cls = WC_OTHER;
+	if (late)
+		fixed->t_run = h->account.cursor_ns;
 }
 
 static void on_wait(struct aggregator *a, const struct event *ev)
 {
-	struct ev_wait w = ev->wait;
-	if (w.cls >= WC_COUNT)
-		w.cls = WC_OTHER;
-	uint32_t thread = agg_observed_thread(a, w.tid, ev->time_ns), waker = thread ? waker_of(a, &w, ev->time_ns) : 0;
+	const struct ev_wait *w = &ev->wait;
+	struct ev_wait fixed;
+	uint32_t thread = agg_observed_thread(a, w->tid, ev->time_ns), waker = thread ? waker_of(a, thread, w, ev->time_ns) : 0;
 	if (!thread) {
 		a->rejected++;
 		return;
 	}
 	struct thread *h = &a->tree.threads[thread];
-	if (h->ended && w.t_run > h->account.cursor_ns)
-		w.t_run = h->account.cursor_ns; /* told late: the thread's time is closed */
-	if (account_lost(a, h, ev->time_ns, &w))
-		return;
-	struct account_step s = account_wait(&h->account, ev->time_ns, &w);
+	put_right(h, &w, &fixed);
+	struct account_step s = account_wait(&h->account, ev->time_ns, w);
+	uint32_t proc = tree_proc(&a->tree, h->proc);
+	count_io(&a->tree.procs[proc], w);
+	if (w->lost)
+		return; /* known as a sum only: the account keeps it for the next gap */
 	h->exact = true;
-	h->folded_count += w.folded_count;
+	h->folded_count += w->folded_count;
 	h->folded_ns += s.gap_run_queue_ns;
 	h->samples = 0;
-	uint32_t proc = tree_proc(&a->tree, h->proc);
-	put_on_timeline(a, proc, w.cls, &s);
-	timeline_count(&a->timeline, &a->tree, proc, s.out);
-	struct proc *p = &a->tree.procs[proc];
-	p->rd_calls += w.rd_calls;
-	p->rd_bytes += w.rd_bytes;
-	p->wr_calls += w.wr_calls;
-	p->wr_bytes += w.wr_bytes;
+	timeline_add_step(&a->timeline, &a->tree, proc, w->cls, &s, 1);
 
 	/* Waiting before we came and after we left: nobody waits for that. */
-	bool whole_time = w.at_start && w.in_progress;
+	bool whole_time = w->at_start && w->in_progress;
 	if (whole_time) {
-		h->account.ledger.blocked_ns[w.cls] -= s.wake - s.out;
+		h->account.ledger.blocked_ns[w->cls] -= s.wake - s.out;
 		h->account.ledger.idle_ns += s.wake - s.out;
 	}
-	struct row_key key = key_of(a, thread, waker, &w);
+	struct row_key key = key_of(a, thread, waker, w);
 	struct row *row = row_of(a, h, &key);
 	if (row) {
-		count_row(row, &w, &s, whole_time);
-		count_samples(a, row, thread, waker, &w, &s);
+		count_row(row, w, &s, whole_time);
+		if (w->stack || w->waker_stack)
+			count_samples(a, row, thread, waker, w, &s);
 	} else {
 		a->rejected++;
 	}
-	uint32_t handoff = w.handoff_count && w.handoff_tid > 0 ? tree_thread_of_tid(&a->tree, w.handoff_tid, ev->time_ns) : 0;
-	window_buffer_wait(&a->window, &a->tree, thread, &s, &w, waker, handoff);
+	uint32_t handoff = w->handoff_count && w->handoff_tid > 0 ? peer_of(a, thread, w->handoff_tid, ev->time_ns) : 0;
+	window_buffer_wait(&a->window, &a->tree, thread, &s, w, waker, handoff);
 }
 
 static void on_sample(struct aggregator *a, const struct event *ev)
@@ -487,7 +504,7 @@ static void on_end(struct aggregator *a, uint64_t time_ns)
 			continue;
 		ticks_close(a, i, time_ns);
 		struct account_step s = account_run_until(&h->account, time_ns);
-		put_on_timeline(a, tree_proc(&a->tree, h->proc), WC_NONE, &s);
+		timeline_add_step(&a->timeline, &a->tree, tree_proc(&a->tree, h->proc), WC_NONE, &s, 0);
 	}
 	struct window_context c = agg_window_context(a);
 	window_buffer_flush(&a->window, &c, time_ns);

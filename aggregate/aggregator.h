@@ -19,7 +19,7 @@ struct aggregator_options {
 				 * smallest are merged into rows without stack; 0: default */
 	uint32_t window_events; /* bound on buffered waits per analysis window; 0: default */
 	uint32_t window_ms;	/* longest analysis window; 0: default (1000) */
-	uint32_t window_duty_percent; /* most of the wall time that window analysis may take; 0: default (10); 100: never pause
+	uint32_t window_duty_percent; /* most of the wall time that window analysis may take at high rates; 0: default (10); 100: never pause
 				       * (for replays, whose event times are not this moment's: it also makes them deterministic) */
 	const struct window_hooks *windows; /* who analyses windows; copied; NULL: windows.c */
 };

@@ -69,10 +69,10 @@ static void add_durations(struct hist *into, const struct row *row)
 static void project_wait(struct build *b, struct projection *x, const struct row *row)
 {
 	struct wait_row key = {
-	    .cls = row->key.cls,
-	    .channel = b->a->channels.list[row->key.channel].id,
-	    .stack_ix = code_export_stack(&b->code, row->key.site),
-	    .estimated = row->key.flags & ROW_ESTIMATED,
+		.cls = row->key.cls,
+		.channel = b->a->channels.list[row->key.channel].id,
+		.stack_ix = code_export_stack(&b->code, row->key.site),
+		.estimated = row->key.flags & ROW_ESTIMATED,
 	};
 	build_thread_ids(b->a, row->key.thread, row->key.flags & ROW_THREAD_IS_PROC, &key.pid, &key.tid);
 	struct wait_row *w = wait_of(b->p, x, &key);
@@ -123,14 +123,14 @@ static struct edge_row *edge_of(struct profile *p, struct projection *x, const s
 		i = (i + 1) & mask;
 	if (!x->index[i]) {
 		p->edges[p->n_edges++] = (struct edge_row){
-		    .waiter_pid = k->waiter_pid,
-		    .waker_pid = k->waker_pid,
-		    .channel = k->channel,
-		    .cls = k->cls,
-		    .waiter_stack_ix = k->waiter_stack_ix,
-		    .waker_stack_ix = k->waker_stack_ix,
-		    .confidence = k->confidence,
-		    .estimated = k->estimated,
+			.waiter_pid = k->waiter_pid,
+			.waker_pid = k->waker_pid,
+			.channel = k->channel,
+			.cls = k->cls,
+			.waiter_stack_ix = k->waiter_stack_ix,
+			.waker_stack_ix = k->waker_stack_ix,
+			.confidence = k->confidence,
+			.estimated = k->estimated,
 		};
 		x->index[i] = (uint32_t)p->n_edges;
 	}
@@ -176,13 +176,13 @@ static void project_edge(struct build *b, struct projection *x, const struct row
 	struct waker w = judge_waker(a, row, tree_proc(&a->tree, waiter));
 	int32_t tid;
 	struct edge_key k = {
-	    .waker_pid = build_pid(a, w.proc),
-	    .channel = a->channels.list[row->key.channel].id,
-	    .cls = row->key.cls,
-	    .waiter_stack_ix = code_export_stack(&b->code, row->key.site),
-	    .waker_stack_ix = w.seen ? code_export_stack(&b->code, row->key.waker_site) : 0,
-	    .confidence = w.confidence,
-	    .estimated = row->key.flags & ROW_ESTIMATED ? 1 : 0,
+		.waker_pid = build_pid(a, w.proc),
+		.channel = a->channels.list[row->key.channel].id,
+		.cls = row->key.cls,
+		.waiter_stack_ix = code_export_stack(&b->code, row->key.site),
+		.waker_stack_ix = w.seen ? code_export_stack(&b->code, row->key.waker_site) : 0,
+		.confidence = w.confidence,
+		.estimated = row->key.flags & ROW_ESTIMATED ? 1 : 0,
 	};
 	build_thread_ids(a, row->key.thread, row->key.flags & ROW_THREAD_IS_PROC, &k.waiter_pid, &tid);
 	struct edge_row *e = edge_of(b->p, x, &k);
@@ -191,8 +191,8 @@ static void project_edge(struct build *b, struct projection *x, const struct row
 	e->run_queue_ns += row->run_queue_ns;
 	e->n_irq += row->n_irq;
 	add_durations(&e->hist, row);
-	if (row->bytes && w.seen)
-		size_hist_merge(&e->bytes, row->bytes);
+	if (w.seen)
+		row_merge_bytes(&e->bytes, row);
 }
 
 /* ---- order: heaviest first, then by key, so that equal inputs give equal profiles ---- */
@@ -216,9 +216,9 @@ static int compare_edges(const void *x, const void *y)
 	const struct edge_row *a = x, *b = y;
 	if (a->blocked_ns != b->blocked_ns)
 		return a->blocked_ns > b->blocked_ns ? -1 : 1;
-	const int64_t ka[] = {a->waiter_pid,      a->waker_pid,      a->channel,    a->cls,
+	const int64_t ka[] = {a->waiter_pid,	  a->waker_pid,	     a->channel,    a->cls,
 			      a->waiter_stack_ix, a->waker_stack_ix, a->confidence, a->estimated};
-	const int64_t kb[] = {b->waiter_pid,      b->waker_pid,      b->channel,    b->cls,
+	const int64_t kb[] = {b->waiter_pid,	  b->waker_pid,	     b->channel,    b->cls,
 			      b->waiter_stack_ix, b->waker_stack_ix, b->confidence, b->estimated};
 	for (size_t i = 0; i < sizeof ka / sizeof *ka; i++)
 		if (ka[i] != kb[i])

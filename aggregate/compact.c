@@ -94,7 +94,7 @@ static struct sibling *list_siblings(struct aggregator *a, bool in_tree, uint64_
 			continue;
 		struct sibling *s = &list[n++];
 		*s = (struct sibling){
-		    .proc = i, .parent = p->parent ? tree_proc(t, p->parent) : 0, .exe = p->exe, .started_ns = p->started_ns};
+			.proc = i, .parent = p->parent ? tree_proc(t, p->parent) : 0, .exe = p->exe, .started_ns = p->started_ns};
 		memcpy(s->comm, p->comm, sizeof s->comm);
 		uint64_t life = p->ended_ns > p->started_ns ? p->ended_ns - p->started_ns : 0;
 		/* a group that exists goes on to take members in */
@@ -430,8 +430,23 @@ static void release_folded(struct aggregator *a)
 	}
 }
 
+/* A compaction for rows costs about as much as a hundred events for each row. When they follow each other too fast, new rows give
+ * up detail; when they are rare again, they no longer do. */
+static void adapt_pressure(struct aggregator *a)
+{
+	uint64_t events = a->n_events - a->events_at_compaction;
+	if (a->rows.n_rows <= a->rows_after_compaction + a->max_rows)
+		return; /* it is not for rows */
+	if (events < 32ull * a->max_rows && a->pressure < PRESSURE_MOST)
+		a->pressure++;
+	else if (events > 1024ull * a->max_rows && a->pressure)
+		a->pressure--;
+}
+
 void compact(struct aggregator *a, uint64_t now_ns)
 {
+	adapt_pressure(a);
+	a->events_at_compaction = a->n_events;
 	struct window_context c = agg_window_context(a);
 	if (!a->ended)
 		window_buffer_flush(&a->window, &c, now_ns);

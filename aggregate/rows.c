@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct row_key) == 24, "hashed and compared as memory");
-
 bool rows_init(struct rows *r)
 {
 	*r = (struct rows){.n_rows = 1, .index_capacity = 256};
@@ -35,22 +33,21 @@ void rows_fini(struct rows *r)
 	*r = (struct rows){0};
 }
 
-static uint64_t key_hash(const struct row_key *k)
+static uint64_t pair(uint32_t high, uint32_t low)
 {
-	uint64_t w[3];
-	memcpy(w, k, sizeof w);
-	return mix64(w[0] ^ mix64(w[1] + 0x9e3779b97f4a7c15ull * w[2]));
+	return (uint64_t)high << 32 | low;
 }
 
-static bool key_equal(const struct row_key *a, const struct row_key *b)
+static uint64_t key_hash(const struct row_key *k)
 {
-	return memcmp(a, b, sizeof *a) == 0;
+	uint64_t rest = pair(k->channel, (uint32_t)k->cls << 8 | k->flags);
+	return mix64(pair(k->thread, k->site) ^ mix64(pair(k->waker, k->waker_site) + 0x9e3779b97f4a7c15ull * rest));
 }
 
 static size_t key_slot(const struct rows *r, const uint32_t *index, size_t capacity, const struct row_key *k)
 {
 	size_t mask = capacity - 1, i = key_hash(k) & mask;
-	while (index[i] && !key_equal(&r->rows[index[i]].key, k))
+	while (index[i] && !row_key_equal(&r->rows[index[i]].key, k))
 		i = (i + 1) & mask;
 	return i;
 }
@@ -67,6 +64,11 @@ static bool index_grow(struct rows *r)
 	r->index = index;
 	r->index_capacity = capacity;
 	return true;
+}
+
+uint32_t rows_get(const struct rows *r, const struct row_key *key)
+{
+	return r->index[key_slot(r, r->index, r->index_capacity, key)];
 }
 
 uint32_t rows_find(struct rows *r, const struct row_key *key)
@@ -115,12 +117,45 @@ void row_add_duration(struct row *row, uint64_t ns, uint32_t n)
 		hist_add(row->hist, ns, n);
 }
 
-void row_add_bytes(struct row *row, uint32_t bytes)
+/* Call it for every message: most rows only ever see one size, and need no histogram for it. */
+void row_add_bytes(struct row *row, uint32_t bytes, uint64_t count)
 {
-	if (!row->bytes)
+	if (!row->bytes && (!row->size_count || row->size == bytes)) {
+		row->size = bytes;
+		row->size_count += count;
+		return;
+	}
+	if (!row->bytes) {
 		row->bytes = calloc(1, sizeof *row->bytes);
+		if (!row->bytes)
+			return;
+		size_hist_add(row->bytes, row->size, row->size_count);
+	}
+	size_hist_add(row->bytes, bytes, count);
+}
+
+void row_merge_bytes(struct size_hist *into, const struct row *row)
+{
 	if (row->bytes)
-		size_hist_add(row->bytes, bytes, 1);
+		size_hist_merge(into, row->bytes);
+	else
+		size_hist_add(into, row->size, row->size_count);
+}
+
+static void merge_bytes(struct row *into, const struct row *from)
+{
+	if (!from->bytes) {
+		if (from->size_count)
+			row_add_bytes(into, from->size, from->size_count);
+		return;
+	}
+	if (!into->bytes) {
+		into->bytes = calloc(1, sizeof *into->bytes);
+		if (!into->bytes)
+			return;
+		size_hist_add(into->bytes, into->size, into->size_count);
+	}
+	size_hist_merge(into->bytes, from->bytes);
 }
 
 static void sample_merge(struct row_sample *into, const struct row_sample *s)
@@ -202,12 +237,7 @@ void row_merge(struct row *into, const struct row *from)
 	into->in_progress += from->in_progress;
 	into->idle_ns += from->idle_ns;
 	into->n_irq += from->n_irq;
-	if (from->bytes) {
-		if (!into->bytes)
-			into->bytes = calloc(1, sizeof *into->bytes);
-		if (into->bytes)
-			size_hist_merge(into->bytes, from->bytes);
-	}
+	merge_bytes(into, from);
 	for (uint32_t i = 0; from->samples && i < from->samples->n; i++)
 		row_add_sample(into, &from->samples->list[i]);
 }

@@ -4,7 +4,7 @@
  * edge rows are both projections of these, so one look-up per wait serves both, and the two can never disagree.
  *
  * Bounds: the caller keeps n_rows at or below a limit by rows_rebuild with coarser keys (compact.c). Rows are small until
- * they have seen more than ROW_FIRST waits: only then a histogram is allocated.
+ * they have seen more than ROW_FIRST waits, or messages of two sizes: only then histograms are allocated.
  */
 #ifndef LOCKSTEP_ROWS_H
 #define LOCKSTEP_ROWS_H
@@ -25,13 +25,19 @@ enum row_flags {
 	ROW_ESTIMATED = 16,	     /* from ticks, not from exact waits */
 };
 
-struct row_key { /* 24 bytes, no padding: hashed and compared as memory */
+struct row_key {
 	uint32_t thread, site;
 	uint32_t waker, waker_site; /* process index, 0 nobody */
 	uint32_t channel;	    /* index into channels, 0 none */
 	uint8_t cls, flags;
-	uint16_t zero;
 };
+
+/* Field by field: a key has just been written so, and reading it in larger pieces would wait for the stores. */
+static inline bool row_key_equal(const struct row_key *a, const struct row_key *b)
+{
+	return a->thread == b->thread && a->site == b->site && a->waker == b->waker && a->waker_site == b->waker_site &&
+	       a->channel == b->channel && a->cls == b->cls && a->flags == b->flags;
+}
 
 /* A stack (pair of stacks) seen on a sampled wait, with what the sampled waits measured: the weights of the split. */
 struct row_sample {
@@ -51,6 +57,8 @@ struct row {
 	uint64_t n_irq;
 	uint64_t first[ROW_FIRST]; /* the first durations, while hist is NULL */
 	struct hist *hist;
+	uint64_t size_count;	/* messages of the only size seen so far, while bytes is NULL */
+	uint32_t size;
 	struct size_hist *bytes;
 	struct row_samples *samples;
 };
@@ -64,11 +72,14 @@ struct rows {
 
 bool rows_init(struct rows *r);
 void rows_fini(struct rows *r);
+/* The row of this key; 0: there is none. */
+uint32_t rows_get(const struct rows *r, const struct row_key *key);
 /* The row of this key, made when absent; 0: out of memory. */
 uint32_t rows_find(struct rows *r, const struct row_key *key);
 /* Counts one duration (blocked; run-queue of WC_NONE) n times. Out of memory: the histogram stays incomplete. */
 void row_add_duration(struct row *row, uint64_t ns, uint32_t n);
-void row_add_bytes(struct row *row, uint32_t bytes);
+void row_add_bytes(struct row *row, uint32_t bytes, uint64_t count);
+void row_merge_bytes(struct size_hist *into, const struct row *row);
 void row_add_sample(struct row *row, const struct row_sample *s);
 /* Adds a sample to a bounded list: when full, the lightest loses its stack but keeps its weight. */
 void row_samples_add(struct row_samples *list, const struct row_sample *s);

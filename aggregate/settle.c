@@ -173,8 +173,15 @@ static void split_row(const struct row *row, const struct shares *s, struct row 
 			parts[i].bytes = calloc(1, sizeof *parts[i].bytes);
 	}
 	split_durations(row, parts, n, s);
-	if (row->bytes)
+	if (row->bytes) {
 		split_bytes(row->bytes, s->count, parts, n);
+		return;
+	}
+	apportion(row->size_count, f[0], f[3], n);
+	for (size_t i = 0; i < n; i++) {
+		parts[i].size = row->size;
+		parts[i].size_count = f[3][i];
+	}
 }
 
 static void part_fini(struct row *part)

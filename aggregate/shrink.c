@@ -10,19 +10,23 @@
 
 /* What the smallest rows give up, in this order; at last all rows give up all of it. Then one row per process and class is left:
  * should even those be more than max_rows, they stay, for a class must never be told as another. */
-enum detail { DETAIL_STACKS, DETAIL_WAKER, DETAIL_CHANNEL, DETAIL_THREAD, DETAIL_ALL, DETAIL_COUNT };
+enum detail { DETAIL_WAKER_STACK, DETAIL_STACKS, DETAIL_WAKER, DETAIL_CHANNEL, DETAIL_THREAD, DETAIL_ALL, DETAIL_COUNT };
 
-static void give_up(const struct aggregator *a, struct row_key *k, enum detail d)
+void row_key_coarsen(const struct aggregator *a, struct row_key *k, int detail)
 {
-	k->site = k->waker_site = 0;
-	k->flags |= ROW_SITE_IS_STACK | ROW_WAKER_SITE_IS_STACK;
-	if (d >= DETAIL_WAKER) {
+	k->waker_site = 0;
+	k->flags |= ROW_WAKER_SITE_IS_STACK;
+	if (detail >= DETAIL_STACKS) {
+		k->site = 0;
+		k->flags |= ROW_SITE_IS_STACK;
+	}
+	if (detail >= DETAIL_WAKER) {
 		k->waker = 0;
 		k->flags &= (uint8_t)~ROW_SOFTIRQ;
 	}
-	if (d >= DETAIL_CHANNEL)
+	if (detail >= DETAIL_CHANNEL)
 		k->channel = 0;
-	if (d >= DETAIL_THREAD && !(k->flags & ROW_THREAD_IS_PROC)) {
+	if (detail >= DETAIL_THREAD && !(k->flags & ROW_THREAD_IS_PROC)) {
 		k->thread = tree_proc(&a->tree, a->tree.threads[k->thread].proc);
 		k->flags |= ROW_THREAD_IS_PROC;
 	}
@@ -63,12 +67,12 @@ static bool rebuild(const struct aggregator *a, const struct rows *r, const stru
 		const struct row *row = &r->rows[w[i].ix];
 		struct row_key k = row->key;
 		if (i >= keep)
-			give_up(a, &k, d);
+			row_key_coarsen(a, &k, (int)d);
 		uint32_t ix = rows_find(out, &k);
 		if (!ix)
 			return false;
 		row_merge(&out->rows[ix], row);
-		if (i >= keep) { /* its samples are of stacks that it has no more */
+		if (k.flags & ROW_SITE_IS_STACK && k.flags & ROW_WAKER_SITE_IS_STACK) { /* nothing is left to be split */
 			free(out->rows[ix].samples);
 			out->rows[ix].samples = NULL;
 		}

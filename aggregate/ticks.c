@@ -70,8 +70,9 @@ static void put_tick_on_timeline(struct aggregator *a, uint32_t proc, const stru
 {
 	static const enum timeline_what what[] = {TIMELINE_BLOCKED, TIMELINE_ON_CPU, TIMELINE_RUN_QUEUE, TIMELINE_BLOCKED};
 	timeline_add(&a->timeline, &a->tree, proc, what[e->state & 3], e->cls, from, to);
+	struct account_step none = {from, from, from, from, 0, 0};
 	if (e->state == TICK_BLOCKED && !e->same)
-		timeline_count(&a->timeline, &a->tree, proc, from);
+		timeline_add_step(&a->timeline, &a->tree, proc, e->cls, &none, 1);
 }
 
 void ticks_event(struct aggregator *a, const struct event *ev)
@@ -94,7 +95,7 @@ void ticks_event(struct aggregator *a, const struct event *ev)
 	}
 	uint64_t gap = ev->time_ns > k->upto_ns ? ev->time_ns - k->upto_ns : 0, mine = gap < e.dt_ns ? gap : e.dt_ns;
 	struct state *s =
-	    entry(k, (struct state){.state = e.state, .cls = e.cls, .channel = e.channel, .stack = e.stack, .peer = peer});
+		entry(k, (struct state){.state = e.state, .cls = e.cls, .channel = e.channel, .stack = e.stack, .peer = peer});
 	s->ns += mine;
 	s->ticks++;
 	s->waits += e.state == TICK_BLOCKED && !e.same;
@@ -124,12 +125,12 @@ static void commit_blocked(struct aggregator *a, uint32_t thread, const struct s
 	struct thread *h = &a->tree.threads[thread];
 	h->account.ledger.blocked_ns[s->cls] += ns;
 	struct row_key key = {
-	    .thread = thread,
-	    .site = s->stack,
-	    .cls = s->cls,
-	    .channel = channels_of_id(&a->channels, s->channel),
-	    .waker = s->peer ? a->tree.threads[s->peer].proc : 0,
-	    .flags = ROW_SITE_IS_STACK | ROW_WAKER_SITE_IS_STACK | ROW_ESTIMATED,
+		.thread = thread,
+		.site = s->stack,
+		.cls = s->cls,
+		.channel = channels_of_id(&a->channels, s->channel),
+		.waker = s->peer ? a->tree.threads[s->peer].proc : 0,
+		.flags = ROW_SITE_IS_STACK | ROW_WAKER_SITE_IS_STACK | ROW_ESTIMATED,
 	};
 	uint32_t ix = rows_find(&a->rows, &key);
 	if (!ix) {
@@ -170,8 +171,8 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 		seen[k->states[i].state] += k->states[i].ns;
 	if (exact) {
 		by_state[TICK_RUNNING] = exact->on_cpu_ns < total ? exact->on_cpu_ns : total;
-		by_state[TICK_RUNNABLE] =
-		    exact->run_queue_ns < total - by_state[TICK_RUNNING] ? exact->run_queue_ns : total - by_state[TICK_RUNNING];
+		by_state[TICK_RUNNABLE] = exact->run_queue_ns < total - by_state[TICK_RUNNING] ? exact->run_queue_ns
+											       : total - by_state[TICK_RUNNING];
 		by_state[TICK_BLOCKED] = total - by_state[TICK_RUNNING] - by_state[TICK_RUNNABLE];
 	} else {
 		apportion(total, seen + 1, by_state + 1, TICK_BLOCKED);

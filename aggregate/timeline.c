@@ -114,11 +114,28 @@ void timeline_add(struct timeline *l, struct tree *t, uint32_t proc, enum timeli
 	}
 }
 
-void timeline_count(struct timeline *l, struct tree *t, uint32_t proc, uint64_t time_ns)
+void timeline_add_step(struct timeline *l, struct tree *t, uint32_t proc, enum wait_class cls, const struct account_step *s,
+		       uint32_t waits)
 {
-	struct timeline_cell *c = cell_at(l, &t->procs[proc], step_of(l, t, time_ns));
+	uint64_t ran_from = s->from + s->gap_lost_ns, ran_to = s->out - s->gap_run_queue_ns;
+	if (s->from >= l->low_ns && s->run < l->high_ns) { /* most are short: one cell takes it all */
+		struct timeline_cell *c = cell_at(l, &t->procs[proc], l->low_step);
+		if (!c)
+			return;
+		c->on_cpu_ns += ran_to - ran_from;
+		c->run_queue_ns += s->gap_run_queue_ns + (s->run - s->wake);
+		c->blocked_ns += s->wake - s->out;
+		vote(c, cls, s->wake - s->out);
+		c->waits += waits;
+		return;
+	}
+	timeline_add(l, t, proc, TIMELINE_ON_CPU, WC_NONE, ran_from, ran_to);
+	timeline_add(l, t, proc, TIMELINE_RUN_QUEUE, WC_NONE, ran_to, s->out);
+	timeline_add(l, t, proc, TIMELINE_BLOCKED, cls, s->out, s->wake);
+	timeline_add(l, t, proc, TIMELINE_RUN_QUEUE, WC_NONE, s->wake, s->run);
+	struct timeline_cell *c = waits ? cell_at(l, &t->procs[proc], step_of(l, t, s->out)) : NULL;
 	if (c)
-		c->waits++;
+		c->waits += waits;
 }
 
 void timeline_fold(struct timeline *l, struct tree *t, uint32_t from, uint32_t into)

@@ -24,8 +24,9 @@ enum timeline_what { TIMELINE_ON_CPU, TIMELINE_RUN_QUEUE, TIMELINE_BLOCKED };
 
 /* Adds [from, to) to the process; cls is used for blocked time. */
 void timeline_add(struct timeline *l, struct tree *t, uint32_t proc, enum timeline_what what, enum wait_class cls, uint64_t from, uint64_t to);
-/* Adds one wait accounted at time_ns. */
-void timeline_count(struct timeline *l, struct tree *t, uint32_t proc, uint64_t time_ns);
+/* Adds one accounted step of a thread of the process: lost time is put first in the gap (and is on no timeline), folded preemptions
+ * last. waits: how many waits to count at its start. */
+void timeline_add_step(struct timeline *l, struct tree *t, uint32_t proc, enum wait_class cls, const struct account_step *s, uint32_t waits);
 /* Moves all cells of `from` to `into`. */
 void timeline_fold(struct timeline *l, struct tree *t, uint32_t from, uint32_t into);
 

@@ -78,8 +78,13 @@ static uint32_t new_proc(struct tree *t, int32_t pid, uint64_t time_ns)
 	uint32_t ix = proc_slot(t);
 	if (!ix)
 		return 0;
-	t->procs[ix] = (struct proc){
-	    .pid = pid, .row_pid = pid, .used = true, .in_tree = true, .started_ns = time_ns, .exit_status = -1, .n_siblings = 1};
+	t->procs[ix] = (struct proc){.pid = pid,
+				     .row_pid = pid,
+				     .used = true,
+				     .in_tree = true,
+				     .started_ns = time_ns,
+				     .exit_status = -1,
+				     .n_siblings = 1};
 	if (pid && !intmap_put(&t->by_pid, (uint32_t)pid, ix)) {
 		tree_release_proc(t, ix);
 		return 0;
@@ -110,6 +115,7 @@ uint32_t tree_proc_new(struct tree *t, int32_t pid, uint64_t time_ns, int32_t *r
 uint32_t tree_thread_new(struct tree *t, int32_t tid, uint32_t proc, uint64_t time_ns)
 {
 	uint32_t ix = thread_slot(t);
+	t->epoch++;
 	if (!ix)
 		return 0;
 	t->threads[ix] = (struct thread){.tid = tid, .proc = proc, .used = true, .n_siblings = 1};
@@ -176,6 +182,7 @@ void tree_release_thread(struct tree *t, uint32_t thread)
 {
 	struct thread *h = &t->threads[thread];
 	free(h->ticks);
+	t->epoch++;
 	if (intmap_get(&t->by_tid, (uint32_t)h->tid) == thread)
 		intmap_remove(&t->by_tid, (uint32_t)h->tid);
 	*h = (struct thread){0};

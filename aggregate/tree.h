@@ -66,6 +66,8 @@ struct thread {
 	uint64_t folded_count, folded_ns; /* short preemptions, as accounted */
 	uint32_t samples;		  /* on-CPU samples since the cursor last moved */
 	uint32_t last_row;		  /* index of the row of its last wait (rows.h); 0 none */
+	int32_t peer_tid;		  /* who woke it last, */
+	uint32_t peer, peer_epoch;	  /* and that one's index while tree.epoch is the same */
 	struct ticks *ticks;
 	uint32_t window_ix, window_serial; /* its place in the window being filled, valid for that window's serial */
 };
@@ -80,6 +82,7 @@ struct tree {
 	uint32_t *free_threads;
 	size_t n_free_threads, free_threads_capacity;
 	struct intmap by_pid, by_tid; /* the present bearer of the number, alive or just ended */
+	uint32_t epoch; /* changes whenever a tid gets another index */
 	uint32_t ended_procs, ended_threads, outside_procs; /* since the last compaction: what makes the next one worthwhile */
 	uint64_t reused_pids;				    /* numbers given to processes whose pid was reused */
 };

@@ -93,7 +93,7 @@ static uint8_t flags_of(const struct ev_wait *ev)
 void window_buffer_wait(struct window_buffer *b, struct tree *t, uint32_t thread, const struct account_step *step,
 			const struct ev_wait *ev, uint32_t waker, uint32_t handoff)
 {
-	if (step->run <= b->start_ns)
+	if (step->run <= b->start_ns || !b->hooks.analyze)
 		return;
 	struct window_entry *e = entry_of(b, &t->threads[thread], thread);
 	if (!e)
@@ -335,8 +335,7 @@ static uint64_t analyze(struct window_buffer *b, const struct window_context *c)
 	add_missing_threads(b, c->tree);
 	if (order_threads(b, c->tree, &cut)) {
 		place_waits(b, c, &cut);
-		if (b->hooks.analyze)
-			b->hooks.analyze(b->hooks.ctx, &cut.w);
+		b->hooks.analyze(b->hooks.ctx, &cut.w);
 		b->covered_ns += b->end_ns - b->start_ns;
 	}
 	free(cut.threads);
@@ -391,7 +390,7 @@ static void finish_window(struct window_buffer *b, const struct window_context *
 
 void window_buffer_advance(struct window_buffer *b, const struct window_context *c, uint64_t now_ns)
 {
-	if (now_ns <= b->start_ns)
+	if (now_ns <= b->start_ns || !b->hooks.analyze)
 		return;
 	if (!b->end_ns) {
 		if (b->n < b->max_waits && now_ns - b->start_ns < b->max_ns)
@@ -407,7 +406,7 @@ void window_buffer_advance(struct window_buffer *b, const struct window_context 
 
 void window_buffer_flush(struct window_buffer *b, const struct window_context *c, uint64_t now_ns)
 {
-	if (now_ns > b->start_ns) {
+	if (now_ns > b->start_ns && b->hooks.analyze) {
 		if (!b->end_ns || b->end_ns > now_ns)
 			b->end_ns = now_ns;
 		finish_window(b, c);

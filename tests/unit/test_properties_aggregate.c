@@ -283,7 +283,7 @@ static uint64_t total_observed(const struct profile *p)
 static void test_orderly_traces_conserve_every_nanosecond(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = 1; seed <= 16; seed++) {
 		struct plan plan = {.seed = seed, .events = 3000, .processes = 1 + seed % 10, .channels = 12};
 		uint64_t observed;
 		struct profile *p = profile_of(&plan, &observed);
@@ -296,7 +296,7 @@ static void test_orderly_traces_conserve_every_nanosecond(void **state)
 static void test_forks_exits_and_reused_pids_conserve_every_nanosecond(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = 1; seed <= 16; seed++) {
 		struct plan plan = {.seed = seed, .events = 8000, .processes = 4, .channels = 12, .churn = true};
 		uint64_t observed;
 		struct profile *p = profile_of(&plan, &observed);
@@ -309,7 +309,7 @@ static void test_forks_exits_and_reused_pids_conserve_every_nanosecond(void **st
 static void test_disorder_and_losses_never_break_a_sum(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 40; seed++) {
+	for (uint64_t seed = 1; seed <= 20; seed++) {
 		struct plan plan = {
 			.seed = seed, .events = 5000, .processes = 6, .channels = 8, .disorder = true, .losses = seed % 2, .churn = seed % 3};
 		struct profile *p = profile_of(&plan, NULL);
@@ -322,8 +322,8 @@ static void test_disorder_and_losses_never_break_a_sum(void **state)
 static void test_few_rows_lose_detail_but_no_time(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 10; seed++) {
-		struct plan plan = {.seed = seed, .events = 20000, .processes = 12, .channels = 40, .churn = seed % 2, .max_rows = 256};
+	for (uint64_t seed = 1; seed <= 3; seed++) {
+		struct plan plan = {.seed = seed, .events = 12000, .processes = 12, .channels = 40, .churn = seed % 2, .max_rows = 256};
 		struct plan wide = plan;
 		wide.max_rows = 1000000;
 		uint64_t observed;
@@ -350,7 +350,7 @@ static void test_few_rows_lose_detail_but_no_time(void **state)
 static void test_sampled_traces_conserve_every_nanosecond(void **state)
 {
 	(void)state;
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = 1; seed <= 16; seed++) {
 		struct plan plan = {.seed = seed, .events = 4000, .processes = 5, .channels = 6, .ticks = true, .churn = seed % 2};
 		uint64_t observed;
 		struct profile *p = profile_of(&plan, &observed);
@@ -427,7 +427,7 @@ static void test_a_profile_in_between_changes_no_sum(void **state)
 			start_process(&g, 1, g.t[k].now);
 		else
 			one_wait(&g, &g.t[k]);
-		if (i % 500 == 0) {
+		if (i % 800 == 0) {
 			struct profile *p;
 			assert_int_equal(aggregator_profile(g.a, &p, NULL), 0);
 			assert_true(check_profile(p));
