@@ -130,6 +130,30 @@ static unsigned compare(const struct session *s, const struct truth *t, const st
 	return differ + (k != t->n);
 }
 
+/* The program, its tids as given; ns: the target's PID namespace gave them. Returns the number of threads that differ. */
+static unsigned compare_all(struct session *s, pid_t pid, bool ns, unsigned *threads)
+{
+	struct runtime_frame frames[MAX_FRAMES];
+	static struct truth truth;
+	unsigned wrong = 0;
+
+	*threads = 0;
+	for (bool attached = false; truth_read(s->target.out, &truth); attached = true) {
+		struct runtime_stack_info info = {0};
+		if (!attached)
+			session_attach(s, pid);
+		pid_t tid = ns ? runtime_host_tid(pid, truth.tid) : truth.tid;
+		size_t n = target_walk(s->rt, s->as, pid, tid, frames, MAX_FRAMES, &info);
+		unsigned bad = compare(s, &truth, frames, n) + info.unmerged + info.truncated + info.unresolved_frames;
+		if (info.unmerged || info.truncated)
+			print_message("%s: unmerged %d truncated %d end %d\n", truth.name, info.unmerged, info.truncated, info.end);
+		(*threads)++;
+		wrong += bad != 0;
+		truth_free(&truth);
+	}
+	return wrong;
+}
+
 static bool is_supported(const char *python)
 {
 	const char *at = strstr(python, "/versions/3.");
@@ -140,24 +164,11 @@ static bool is_supported(const char *python)
 static void check_interpreter(const char *python)
 {
 	char *argv[] = {(char *)python, PROGRAM, NULL};
-	struct runtime_frame frames[MAX_FRAMES];
-	static struct truth truth;
 	struct session s = {0};
-	unsigned threads = 0, wrong = 0;
+	unsigned threads, wrong;
 
 	assert_true(target_start(&s.target, argv));
-	for (bool attached = false; truth_read(s.target.out, &truth); attached = true) {
-		struct runtime_stack_info info;
-		if (!attached)
-			session_attach(&s, s.target.pid);
-		size_t n = target_walk(s.rt, s.as, s.target.pid, truth.tid, frames, MAX_FRAMES, &info);
-		unsigned bad = compare(&s, &truth, frames, n) + info.unmerged + info.truncated + info.unresolved_frames;
-		if (info.unmerged || info.truncated)
-			print_message("%s: unmerged %d truncated %d end %d\n", truth.name, info.unmerged, info.truncated, info.end);
-		threads++;
-		wrong += bad != 0;
-		truth_free(&truth);
-	}
+	wrong = compare_all(&s, s.target.pid, false, &threads);
 	print_message("%s: %u threads, %u wrong\n", python, threads, wrong);
 	assert_true(threads >= 20);
 	assert_int_equal(wrong, 0);
@@ -177,6 +188,77 @@ static void test_stacks_equal_those_that_the_interpreter_tells(void **state)
 		}
 	if (!checked)
 		skip();
+}
+
+/* The only child of a process, once there is one. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	pid_t child = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", pid, pid);
+	for (unsigned i = 0; i < 5000 && child == 0; i++) {
+		FILE *f = fopen(path, "re");
+		if (!f || fscanf(f, "%d", &child) != 1)
+			usleep(1000);
+		if (f)
+			fclose(f);
+	}
+	return child;
+}
+
+static void test_a_renamed_stripped_python_in_a_container_is_walked(void **state)
+{
+	/* Its own mounts and PIDs; the program file exists in there only, bears no Python's name and has no symbol table. */
+	char *argv[] = {"/usr/bin/unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c",
+			"mount -t tmpfs none /mnt && cp \"$(readlink -f /usr/bin/python3)\" /mnt/worker && (strip /mnt/worker || true) && "
+			"exec /mnt/worker " PROGRAM, NULL};
+	struct session s = {0};
+	unsigned threads, wrong;
+	char line[16];
+
+	(void)state;
+	if (access("/usr/bin/unshare", X_OK) || access("/usr/bin/python3", X_OK) || geteuid() != 0)
+		skip();
+	/* may we at all? */
+	FILE *f = popen("unshare --mount --pid --fork --mount-proc true 2>&1; echo $?", "r");
+	bool may = fgets(line, sizeof line, f) && line[0] == '0';
+	pclose(f);
+	if (!may)
+		skip();
+	assert_true(target_start(&s.target, argv));
+	wrong = compare_all(&s, child_of(s.target.pid), true, &threads);
+	print_message("%u threads, %u wrong\n", threads, wrong);
+	assert_true(threads >= 20);
+	assert_int_equal(wrong, 0);
+	session_end(&s);
+	target_stop(&s.target);
+}
+
+static void test_a_venv_is_walked(void **state)
+{
+	char dir[] = "/tmp/lockstep-test-venv.XXXXXX", command[256], python[64];
+	struct session s = {0};
+	unsigned threads, wrong;
+
+	(void)state;
+	if (!mkdtemp(dir))
+		skip();
+	snprintf(command, sizeof command, "/usr/bin/python3 -m venv --without-pip %s >/dev/null 2>&1", dir);
+	if (system(command) != 0) {
+		rmdir(dir);
+		skip();
+	}
+	snprintf(python, sizeof python, "%s/bin/python", dir);
+	char *argv[] = {python, PROGRAM, NULL};
+	assert_true(target_start(&s.target, argv));
+	wrong = compare_all(&s, s.target.pid, false, &threads);
+	session_end(&s);
+	target_stop(&s.target);
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	assert_int_equal(system(command), 0);
+	assert_true(threads >= 20);
+	assert_int_equal(wrong, 0);
 }
 
 static pid_t read_number(FILE *f, const char *what)
@@ -493,6 +575,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stacks_equal_those_that_the_interpreter_tells),
+		cmocka_unit_test(test_a_renamed_stripped_python_in_a_container_is_walked),
+		cmocka_unit_test(test_a_venv_is_walked),
 		cmocka_unit_test(test_a_wait_for_the_gil_names_its_holder),
 		cmocka_unit_test(test_an_old_interpreter_is_told_as_such),
 		cmocka_unit_test(test_a_sub_interpreter_shows_its_frames_above_the_main_ones),
