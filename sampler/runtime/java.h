@@ -64,7 +64,8 @@ struct java_process {
 	struct java_method *methods; /* by address of the Method */
 	struct java_thread *threads; /* by tid as its own namespace sees it */
 	uint64_t thread_list_seen;
-	uint64_t walk; /* counts walks, from 1 */
+	uint64_t walk;	   /* counts walks, from 1 */
+	size_t line_bytes; /* of all methods */
 	uint32_t role_ids[4]; /* interned "[jvm ... thread]" frames */
 	uint32_t unresolved;
 };

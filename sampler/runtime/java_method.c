@@ -17,6 +17,7 @@
 
 #define MAX_METHODS 200000
 #define MAX_LINES 65536 /* bytes of a compressed line table */
+#define MAX_LINE_BYTES (64u << 20)
 #define HAS_LINES 1	/* ConstMethod::_has_linenumber_table, ConstMethodFlags::_misc_has_linenumber_table */
 
 struct java_line_id {
@@ -58,6 +59,7 @@ void java_methods_free(struct java_process *p)
 		HASH_DEL(p->methods, m);
 		method_free(m);
 	}
+	p->line_bytes = 0;
 }
 
 /* Symbols are modified UTF-8; what we print of them is UTF-8 for all but NUL and characters beyond the BMP. */
@@ -194,7 +196,7 @@ static struct java_method *method_get(struct java_process *p, struct target_memo
 	}
 	if (!const_method)
 		return NULL;
-	if (HASH_COUNT(p->methods) >= MAX_METHODS)
+	if (HASH_COUNT(p->methods) >= MAX_METHODS || p->line_bytes > MAX_LINE_BYTES)
 		java_methods_free(p);
 	e = calloc(1, sizeof *e);
 	if (!e)
@@ -209,6 +211,7 @@ static struct java_method *method_get(struct java_process *p, struct target_memo
 		return NULL;
 	}
 	read_lines(p, m, e);
+	p->line_bytes += e->lines_len;
 	HASH_ADD(hh, p->methods, addr, sizeof e->addr, e);
 	return e;
 }

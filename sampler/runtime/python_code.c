@@ -18,6 +18,7 @@
 
 #define MAX_CODES 100000     /* of one process: then the cache starts anew */
 #define MAX_TABLE (1u << 20) /* bytes of a line table */
+#define MAX_TABLE_BYTES (64u << 20)
 #define MAX_HEAD 512	     /* python_layout.c checks code_size */
 #define BATCH 20	     /* three pieces each fit one target_read_many */
 #define MAX_TABLE_CHECK 128
@@ -49,6 +50,7 @@ struct python_code_cache {
 	struct code *codes;
 	struct python_code_cache *parent; /* counted */
 	unsigned refs;
+	size_t table_bytes; /* of all entries */
 	uint32_t unresolved; /* id of the placeholder, 0 not asked yet */
 };
 
@@ -74,6 +76,7 @@ static void codes_clear(struct python_code_cache *cache)
 		HASH_DEL(cache->codes, c);
 		code_free(c);
 	}
+	cache->table_bytes = 0;
 }
 
 struct python_code_cache *python_codes_new(struct python_code_cache *parent)
@@ -289,8 +292,9 @@ static struct code *code_load(struct python_process *p, struct runtime_env *env,
 		code_free(c);
 		return NULL;
 	}
-	if (HASH_COUNT(p->codes->codes) >= MAX_CODES)
+	if (HASH_COUNT(p->codes->codes) >= MAX_CODES || p->codes->table_bytes > MAX_TABLE_BYTES)
 		codes_clear(p->codes);
+	p->codes->table_bytes += c->table_len;
 	HASH_ADD(hh, p->codes->codes, addr, sizeof c->addr, c);
 	return c;
 }

@@ -13,7 +13,8 @@
 #include <uthash.h>
 
 #define MAX_STATES 4 /* of one thread: one per interpreter that it has entered */
-#define MAX_SCAN 65536
+#define MAX_SCAN 65536 /* thread states of one interpreter */
+#define MAX_INTERPRETERS 256
 #define GLIBC_TID 720
 #define MUSL_TID 48
 
@@ -123,30 +124,55 @@ static void entry_add(struct python_threads *t, pid_t ns_tid, struct state s)
 		e->states[e->n++] = s;
 }
 
+/* Notices a cycle in a list of pointers (R. P. Brent, 1980): a mark that jumps to where we are after 1, 2, 4, 8, ... steps. */
+struct cycle {
+	uint64_t mark;
+	unsigned steps, limit;
+};
+
+static bool cycle_met(struct cycle *c, uint64_t at)
+{
+	if (at == c->mark)
+		return true;
+	if (c->steps++ >= c->limit) {
+		c->mark = at;
+		c->limit = 2 * c->limit + 1;
+		c->steps = 0;
+	}
+	return false;
+}
+
+static void scan_interpreter(struct python_process *p, struct target_memory *m, uint64_t interp)
+{
+	const struct python_offsets *o = &p->layout.walk;
+	struct state s = {target_u64(m, interp + o->interp_threads), 0};
+	struct cycle cycle = {0};
+
+	for (unsigned left = MAX_SCAN; s.addr && left; left--) {
+		pid_t ns_tid;
+		if (cycle_met(&cycle, s.addr))
+			break;
+		s.thread_id = target_u64(m, s.addr + o->ts_thread_id);
+		ns_tid = state_ns_tid(p, m, s.addr, s.thread_id);
+		if (ns_tid)
+			entry_add(p->threads, ns_tid, s);
+		s.addr = target_u64(m, s.addr + o->ts_next);
+	}
+}
+
 /* Reads all interpreters' thread lists anew; bounded, whatever the memory says. */
 static void scan(struct python_process *p, struct target_memory *m)
 {
 	const struct python_offsets *o = &p->layout.walk;
+	struct cycle cycle = {0};
 	uint64_t interp;
-	unsigned left = MAX_SCAN;
 
 	entries_clear(p->threads);
 	p->threads->head = target_u64(m, o->runtime + o->runtime_interp_head);
-	for (interp = p->threads->head; interp && left; left--) {
-		struct state s = {target_u64(m, interp + o->interp_threads), 0};
-		while (s.addr && left--) {
-			pid_t ns_tid;
-			s.thread_id = target_u64(m, s.addr + o->ts_thread_id);
-			ns_tid = state_ns_tid(p, m, s.addr, s.thread_id);
-			if (ns_tid)
-				entry_add(p->threads, ns_tid, s);
-			s.addr = target_u64(m, s.addr + o->ts_next);
-			if (!left)
-				break;
-		}
-		interp = left ? target_u64(m, interp + o->interp_next) : 0;
-		if (!left)
-			break;
+	interp = p->threads->head;
+	for (unsigned left = MAX_INTERPRETERS; interp && left && !cycle_met(&cycle, interp); left--) {
+		scan_interpreter(p, m, interp);
+		interp = target_u64(m, interp + o->interp_next);
 	}
 }
 
