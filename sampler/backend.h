@@ -21,6 +21,7 @@ struct backend_options {
 	uint32_t ring_bytes;	  /* kernel: size of the ring buffer, a power of two; 0: default */
 	const char *replay_path;  /* replay only */
 	bool verbose;
+	bool moment; /* user: one look at every thread, told by the first drain (each stands for a nominal millisecond); for dumps */
 };
 
 /* What a backend can do here and now. */

@@ -164,7 +164,8 @@ struct ev_tick {
 	bool same;   /* unchanged since the last tick: still the same wait */
 	uint32_t dt_ns;
 	uint32_t channel, stack;
-	int32_t peer_tid; /* 0: unknown */
+	int32_t peer_tid; /* who holds the lock that it waits for; 0: unknown */
+	uint64_t in_state_ns; /* how long ago it last ran, when asked for (backend_options.moment); 0: unknown */
 };
 
 struct ev_counts {

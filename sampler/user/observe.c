@@ -230,7 +230,20 @@ static size_t read_stack(struct user_backend *b, int32_t pid, uint64_t sp)
 	return rc > 0 ? (size_t)rc : 0;
 }
 
-static void take_stack(struct user_backend *b, struct watched_thread *t, const struct blocked_call *call, uint64_t now_ns)
+/* The runtime knows what a futex means to it: its interpreter's lock, a monitor; and who holds it. */
+static void ask_runtime(struct user_backend *b, struct watched_thread *t, const struct runtime_thread *rt, uint64_t futex_addr)
+{
+	struct watched_process *p = t->process;
+	struct runtime_wait rw;
+	if (p->runtime == RT_NATIVE || !runtime_wait(b->runtimes, rt, futex_addr, &rw))
+		return;
+	t->cls = rw.cls;
+	t->holder = rw.holder_tid;
+	if (rw.cls == WC_GIL && !is_gil_word(p, futex_addr) && p->n_gil_words < sizeof p->gil_words / sizeof *p->gil_words)
+		p->gil_words[p->n_gil_words++] = futex_addr;
+}
+
+static void take_stack(struct user_backend *b, struct watched_thread *t, const struct blocked_call *call)
 {
 	struct watched_process *p = t->process;
 	struct unwind_regs regs = {.valid = 1ull << REG_SP_NO | 1ull << REG_PC_NO};
@@ -245,15 +258,8 @@ static void take_stack(struct user_backend *b, struct watched_thread *t, const s
 		runtimes_mapped(b->runtimes, p->pid, "");
 	}
 	t->stack = observe_stack(b, p, &rt);
-	if ((syscall_flags(call->nr) & SYS_FUTEX) && p->runtime == RT_PYTHON && call->args[0] && !is_gil_word(p, call->args[0]) &&
-	    p->n_gil_words < sizeof p->gil_words / sizeof *p->gil_words) {
-		struct runtime_wait rw;
-		if (runtime_wait(b->runtimes, &rt, call->args[0], &rw) && rw.cls == WC_GIL) {
-			p->gil_words[p->n_gil_words++] = call->args[0];
-			t->cls = WC_GIL;
-		}
-	}
-	(void)now_ns;
+	if ((syscall_flags(call->nr) & SYS_FUTEX) && call->args[0])
+		ask_runtime(b, t, &rt, call->args[0]);
 }
 
 /* ---- one look ---- */
@@ -294,7 +300,9 @@ static void tell_tick(struct user_backend *b, const struct watched_thread *t, ui
 					    .same = same,
 					    .dt_ns = dt,
 					    .channel = t->state == TICK_BLOCKED ? t->channel : 0,
-					    .stack = t->state == TICK_BLOCKED ? t->stack : 0}};
+					    .stack = t->state == TICK_BLOCKED ? t->stack : 0,
+					    .peer_tid = t->state == TICK_BLOCKED ? t->holder : 0,
+					    .in_state_ns = t->in_state_ns}};
 		user_emit(b, &ev);
 		dt_ns -= dt;
 	}
@@ -314,6 +322,7 @@ static void look_anew(struct user_backend *b, struct watched_thread *t, const st
 	struct blocked_call call = {0};
 	int rc = t->process->denied ? -EACCES : read_call(b, t, &call);
 	t->channel = t->stack = 0;
+	t->holder = 0;
 	if (rc == -EACCES || rc == -EPERM) {
 		b->counters.unreadable++;
 		look_denied(t);
@@ -334,12 +343,34 @@ static void look_anew(struct user_backend *b, struct watched_thread *t, const st
 			return;
 		}
 	}
-	take_stack(b, t, &call, now_ns);
+	take_stack(b, t, &call);
 	struct schedstat after;
 	if (read_schedstat(b, t, &after) || after.switches != before->switches) {
 		b->counters.torn++;
 		t->stack = 0; /* it ran meanwhile: what was read may be of two moments. The class is of one read and stands */
 	}
+}
+
+/* When the scheduler last put a thread on a CPU, in ms of its own clock; 0 when the kernel does not tell (CONFIG_SCHED_DEBUG). */
+static double exec_start_ms(int32_t pid, int32_t tid)
+{
+	char path[80], buf[512];
+	snprintf(path, sizeof path, "/proc/%d/task/%d/sched", pid, tid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, buf, sizeof buf - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	const char *line = strstr(buf, "se.exec_start"), *colon = line ? strchr(line, ':') : NULL;
+	return colon ? strtod(colon + 1, NULL) : 0;
+}
+
+/* How long a blocked thread has not run: by its own start of the last run against ours, which is now. */
+static uint64_t time_in_state(const struct user_backend *b, const struct watched_thread *t)
+{
+	double its = exec_start_ms(t->pid, t->tid), now = exec_start_ms(b->own_pid, b->own_pid);
+	return t->state == TICK_BLOCKED && its > 0 && now > its ? (uint64_t)((now - its) * 1e6) : 0;
 }
 
 bool observe_thread(struct user_backend *b, struct watched_thread *t, uint64_t now_ns)
@@ -370,6 +401,7 @@ bool observe_thread(struct user_backend *b, struct watched_thread *t, uint64_t n
 	t->switches = s.switches;
 	tree_check_process(b, t->process, now_ns);
 	look_anew(b, t, &s, now_ns);
+	t->in_state_ns = b->moment ? time_in_state(b, t) : 0;
 	t->seen_running = t->state == TICK_RUNNING ? t->seen_running + 1 : t->seen_running;
 	tell_tick(b, t, now_ns, half, false);
 	t->tick_ns = now_ns;

@@ -200,7 +200,7 @@ static void add_thread(struct user_backend *b, struct watched_process *p, int32_
 	p->n_threads++;
 	struct event ev = {.kind = EV_THREAD, .time_ns = now_ns, .thread = {.pid = p->pid, .tid = tid, .comm = comm}};
 	user_emit(b, &ev);
-	if (!born)
+	if (!born && !b->moment)
 		observe_counts(b, t, now_ns);
 }
 

@@ -18,6 +18,7 @@
 #define RESERVED_FDS 64
 #define MAX_RINGS 256
 #define SCAN_INTERVAL_NS 1000000000ull
+#define MOMENT_NS 1000000ull
 
 static uint64_t now_ns(void)
 {
@@ -110,6 +111,7 @@ static int backend_open(struct backend **out, const struct backend_options *opt,
 		return err_set(err, -ENOMEM, "open the user backend: out of memory; free some");
 	b->base.ops = &backend_user;
 	b->own_pid = getpid();
+	b->moment = opt->moment;
 	b->frequency_hz = opt->frequency_hz ? opt->frequency_hz : DEFAULT_HZ;
 	b->period_ns = 1000000000ull / b->frequency_hz;
 	b->max_fds = raise_fd_limit();
@@ -228,13 +230,16 @@ static int drain(struct backend *base, event_fn fn, void *ctx, struct err *err)
 			b->opened_ns = now;
 		if (before_exec(b))
 			return 0;
-		int rc = tree_find_all(b, b->roots, b->n_roots, now);
+		/* in a dump each state stands for a nominal millisecond, the one before now */
+		int rc = tree_find_all(b, b->roots, b->n_roots, now - (b->moment ? MOMENT_NS : 0));
 		if (rc < 0)
 			return err_set(err, rc, "read /proc: %s", strerror(-rc));
 		b->started = true;
 		b->next_tick_ns = now;
 	}
-	if (now >= b->next_tick_ns) {
+	if (now >= b->next_tick_ns && !b->moment_ns) {
+		if (b->moment)
+			b->moment_ns = now;
 		tick(b, now);
 		b->next_tick_ns += b->period_ns;
 		if (b->next_tick_ns < now) /* we were late: do not run after the lost ticks */
@@ -255,9 +260,9 @@ static int finish(struct backend *base, event_fn fn, void *ctx, struct err *err)
 	(void)err;
 	b->fn = fn;
 	b->ctx = ctx;
-	uint64_t now = now_ns();
+	uint64_t now = b->moment ? b->moment_ns : now_ns();
 	size_t n = threads_now(b);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && !b->moment; i++) {
 		struct watched_thread *t = b->order[i];
 		oncpu_drain(b, t);
 		if (observe_thread(b, t, now))

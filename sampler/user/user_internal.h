@@ -50,6 +50,8 @@ struct watched_thread {
 	enum tick_state state;
 	uint8_t cls;
 	uint32_t channel, stack;
+	int32_t holder; /* of the lock that it waits for; 0 unknown */
+	uint64_t in_state_ns;
 	uint64_t tick_ns;  /* when */
 	uint32_t unmoved;  /* ticks in a row without a change */
 	uint32_t skip;	   /* ticks until the next look */
@@ -89,6 +91,8 @@ struct user_backend {
 	size_t open_fds, max_fds;
 	size_t rings, max_rings; /* stacks of running threads */
 	bool perf_works, perf_kernel;
+	bool moment;
+	uint64_t moment_ns; /* when the one look was taken */
 	uint64_t n_events, told_stacks;
 	struct user_counters counters;
 	struct runtime_frame frames[USER_MAX_FRAMES];
