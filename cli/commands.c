@@ -6,10 +6,10 @@
 
 #include <string.h>
 
-extern const struct command cmd_run, cmd_record, cmd_report, cmd_export, cmd_dump, cmd_diff, cmd_compare;
+extern const struct command cmd_run, cmd_record, cmd_report, cmd_export, cmd_dump, cmd_doctor, cmd_diff, cmd_compare;
 
 const struct command *const command_table[] = {
-	&cmd_run, &cmd_record, &cmd_report, &cmd_export, &cmd_dump, &cmd_diff, &cmd_compare, NULL,
+	&cmd_run, &cmd_record, &cmd_report, &cmd_export, &cmd_dump, &cmd_doctor, &cmd_diff, &cmd_compare, NULL,
 };
 
 const struct command *command_find(const char *name)
