@@ -159,7 +159,8 @@ const struct symbol *symtab_find(const struct symtab *t, uint64_t vaddr, uint64_
 	if (lo == 0)
 		return NULL;
 	const struct symbol *last = &t->code[lo - 1];
-	if (last->size == 0 && last->addr >= floor && !(lo > 1 && t->reach[lo - 2] > vaddr))
+	bool inside = lo > 1 && t->reach[lo - 2] > last->addr; /* a label within a function ends with it */
+	if (last->size == 0 && last->addr >= floor && !inside)
 		return last;
 	for (size_t i = lo; i-- > 0 && t->reach[i] > vaddr;)
 		if (vaddr - t->code[i].addr < t->code[i].size)

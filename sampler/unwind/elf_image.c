@@ -208,13 +208,15 @@ static size_t note_build_id(const uint8_t *notes, size_t size, uint8_t *id)
 		memcpy(&nh, notes + pos, sizeof nh);
 		pos += sizeof nh;
 		uint64_t name_len = ((uint64_t)nh.n_namesz + 3) & ~3ull, desc_len = ((uint64_t)nh.n_descsz + 3) & ~3ull;
-		if (name_len > size - pos || desc_len > size - pos - name_len)
+		if (name_len > size - pos || nh.n_descsz > size - pos - name_len) /* the last one may lack its padding */
 			return 0;
 		bool gnu = nh.n_namesz == 4 && memcmp(notes + pos, "GNU", 4) == 0;
 		if (gnu && nh.n_type == NT_GNU_BUILD_ID && nh.n_descsz >= 1 && nh.n_descsz <= ELF_BUILD_ID_MAX) {
 			memcpy(id, notes + pos + name_len, nh.n_descsz);
 			return nh.n_descsz;
 		}
+		if (desc_len > size - pos - name_len)
+			return 0;
 		pos += name_len + desc_len;
 	}
 	return 0;

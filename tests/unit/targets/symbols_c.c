@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A library for test_symbols.c: tells addresses in itself and the lines on which they lie.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ALWAYS static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline, noclone))
+
+int inner_line, middle_line, outer_line, plain_line, static_line;
+int some_data = 1234;
+
+#if defined(__x86_64__)
+#define HERE(p) __asm__ volatile("1: lea 1b(%%rip), %0" : "=r"(p))
+#else
+#define HERE(p) __asm__ volatile("adr %0, ." : "=r"(p))
+#endif
+
+ALWAYS void *inner(void)
+{
+	void *p;
+	inner_line = __LINE__ + 1;
+	HERE(p);
+	return p;
+}
+
+ALWAYS void *middle(void)
+{
+	middle_line = __LINE__ + 1;
+	return inner();
+}
+
+NOINLINE void *outer(void)
+{
+	outer_line = __LINE__ + 1;
+	return middle();
+}
+
+NOINLINE void *plain(void)
+{
+	void *p;
+	plain_line = __LINE__ + 1;
+	HERE(p);
+	if (plain_line == 0)
+		puts(""); /* through the PLT */
+	return p;
+}
+
+NOINLINE static void *not_exported(void)
+{
+	void *p;
+	static_line = __LINE__ + 1;
+	HERE(p);
+	return p;
+}
+
+void *call_not_exported(void)
+{
+	char *p = not_exported();
+	return p + (abs(static_line) == 0);
+}
