@@ -28,6 +28,11 @@ struct ticks {
 	uint64_t upto_ns; /* ticks cover the time up to here (the account's cursor is where they began) */
 	uint32_t n;
 	struct state states[MAX_STATES];
+	/* of the last period that had exact counters: its length, and what was blocked then */
+	struct ev_counts last;
+	uint64_t last_ns;
+	struct state *prior;
+	uint32_t n_prior;
 };
 
 static struct ticks *ticks_of(struct thread *h)
@@ -158,17 +163,69 @@ static void wait_counts(const struct ticks *k, const struct ev_counts *exact, ui
 	apportion(exact->switches_voluntary, weights, out, k->n);
 }
 
+/* A new period, which remembers the last one. */
+static void begin_period(struct ticks *k, const struct ev_counts *exact, uint64_t total, uint64_t upto_ns)
+{
+	uint32_t blocked = 0;
+	for (uint32_t i = 0; i < k->n; i++)
+		blocked += k->states[i].state == TICK_BLOCKED;
+	if (blocked) {
+		struct state *prior = realloc(k->prior, blocked * sizeof *prior);
+		k->prior = prior ? prior : k->prior;
+		k->n_prior = 0;
+		for (uint32_t i = 0; prior && i < k->n; i++)
+			if (k->states[i].state == TICK_BLOCKED)
+				prior[k->n_prior++] = k->states[i];
+	}
+	if (exact && total) {
+		k->last = *exact;
+		k->last_ns = total;
+	}
+	k->n = 0;
+	k->upto_ns = upto_ns;
+}
+
+/* A thread that was blocked in a period without being seen so was most likely blocked as in the period before. */
+static void borrow_prior(struct ticks *k)
+{
+	for (uint32_t i = 0; i < k->n_prior && k->n < MAX_STATES; i++)
+		k->states[k->n++] = k->prior[i];
+}
+
+/* The counters of a thread that went before they could be read again: at the last period's rates. */
+static bool extrapolate(const struct ticks *k, uint64_t total, struct ev_counts *out)
+{
+	if (!k || !k->last_ns)
+		return false;
+	double f = (double)total / (double)k->last_ns;
+	*out = (struct ev_counts){.on_cpu_ns = (uint64_t)(f * (double)k->last.on_cpu_ns),
+				  .run_queue_ns = (uint64_t)(f * (double)k->last.run_queue_ns),
+				  .switches_voluntary = (uint64_t)(f * (double)k->last.switches_voluntary),
+				  .switches_involuntary = (uint64_t)(f * (double)k->last.switches_involuntary)};
+	return true;
+}
+
 /* Splits the period [cursor, until) over the sampled states. exact: totals of the period, or NULL. */
 static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, const struct ev_counts *exact)
 {
 	struct thread *h = &a->tree.threads[thread];
-	static const struct ticks none;
-	const struct ticks *k = h->ticks ? h->ticks : &none;
+	struct ticks none = {0}, *k = h->ticks ? h->ticks : &none;
 	uint64_t total = until_ns > h->account.cursor_ns ? until_ns - h->account.cursor_ns : 0, parts[MAX_STATES],
 		 weights[MAX_STATES], waits[MAX_STATES];
 	uint64_t by_state[TICK_BLOCKED + 1] = {0}, seen[TICK_BLOCKED + 1] = {0};
+	struct ev_counts guess;
+	if (!exact && extrapolate(h->ticks, total, &guess)) {
+		exact = &guess;
+		h->account.ledger.waits += guess.switches_voluntary;
+		h->account.ledger.preemptions += guess.switches_involuntary;
+	}
 	for (uint32_t i = 0; i < k->n; i++)
 		seen[k->states[i].state] += k->states[i].ns;
+	if (!seen[TICK_BLOCKED]) {
+		borrow_prior(k);
+		for (uint32_t i = 0; i < k->n; i++)
+			seen[TICK_BLOCKED] += k->states[i].state == TICK_BLOCKED ? k->states[i].ns : 0;
+	}
 	if (exact) {
 		by_state[TICK_RUNNING] = exact->on_cpu_ns < total ? exact->on_cpu_ns : total;
 		by_state[TICK_RUNNABLE] = exact->run_queue_ns < total - by_state[TICK_RUNNING] ? exact->run_queue_ns
@@ -206,7 +263,7 @@ static void commit(struct aggregator *a, uint32_t thread, uint64_t until_ns, con
 		h->account.ledger.waits += k->states[i].waits;
 	h->account.cursor_ns += total;
 	if (h->ticks)
-		*h->ticks = (struct ticks){.upto_ns = h->account.cursor_ns};
+		begin_period(h->ticks, exact, total, h->account.cursor_ns);
 }
 
 void ticks_counts(struct aggregator *a, const struct event *ev)
@@ -236,6 +293,13 @@ void ticks_close(struct aggregator *a, uint32_t thread, uint64_t time_ns)
 		commit(a, thread, time_ns, NULL);
 }
 
+void ticks_free(struct ticks *k)
+{
+	if (k)
+		free(k->prior);
+	free(k);
+}
+
 void ticks_resolve(struct aggregator *a, uint32_t thread)
 {
 	struct ticks *k = a->tree.threads[thread].ticks;
@@ -243,4 +307,6 @@ void ticks_resolve(struct aggregator *a, uint32_t thread)
 		uint32_t peer = k->states[i].peer ? tree_thread(&a->tree, k->states[i].peer) : 0;
 		k->states[i].peer = a->tree.threads[peer].dropped ? 0 : peer;
 	}
+	for (uint32_t i = 0; k && i < k->n_prior; i++)
+		k->prior[i].peer = 0; /* a guess needs no peer that may be gone */
 }

@@ -26,7 +26,7 @@ void tree_fini(struct tree *t)
 		free(t->procs[i].cells);
 	}
 	for (size_t i = 1; i < t->n_threads; i++)
-		free(t->threads[i].ticks);
+		ticks_free(t->threads[i].ticks);
 	free(t->procs);
 	free(t->threads);
 	free(t->free_procs);
@@ -181,7 +181,7 @@ void tree_release_proc(struct tree *t, uint32_t proc)
 void tree_release_thread(struct tree *t, uint32_t thread)
 {
 	struct thread *h = &t->threads[thread];
-	free(h->ticks);
+	ticks_free(h->ticks);
 	t->epoch++;
 	if (intmap_get(&t->by_tid, (uint32_t)h->tid) == thread)
 		intmap_remove(&t->by_tid, (uint32_t)h->tid);

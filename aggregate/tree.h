@@ -46,7 +46,8 @@ struct proc {
 	uint32_t first_cell, n_cells;
 };
 
-struct ticks; /* ticks.h: sampled states since the last EV_COUNTS */
+struct ticks; /* ticks.c: sampled states since the last EV_COUNTS */
+void ticks_free(struct ticks *k); /* NULL is fine */
 
 struct thread {
 	int32_t tid;

@@ -25,7 +25,7 @@
 /* After this many unmoved looks the next one is put off: by an eighth of the looks so far, at most MAX_SKIP ticks (0.16 s at 99 Hz). */
 #define SKIP_DIVISOR 8
 #define MAX_SKIP 16
-#define COUNTS_NS 1000000000ull /* counters of a thread that moves are told this often: some 100 ticks share them out */
+#define COUNTS_NS 250000000ull /* counters of a thread that moves are told this often */
 
 #if defined(__x86_64__)
 #define REG_SP_NO 7
