@@ -19,6 +19,17 @@ const char *frames_basename(const char *path)
 	return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
+bool frames_is_libc(const struct frame_row *f)
+{
+	static const char *const starts[] = {"libc.so", "libc-2", "ld-linux", "ld-2", "ld.so", "libpthread", "linux-vdso", "[vdso]", "libasan.so"};
+	const char *m = frames_basename(f->module);
+
+	for (size_t i = 0; f->language == LANG_NATIVE && i < sizeof starts / sizeof *starts; i++)
+		if (strncmp(m, starts[i], strlen(starts[i])) == 0)
+			return true;
+	return false;
+}
+
 static bool in_list(const char *s, const char *const *list)
 {
 	for (; *list; list++) {
@@ -59,7 +70,9 @@ static bool is_kernel_plumbing(const char *fn)
 {
 	static const char *const names[] = {"__schedule*", "schedule*", "preempt_schedule*", "io_schedule*", "__traceiter_*", "bpf_*", "__bpf_*",
 					    "do_wait_intr*", "prepare_to_wait*", "finish_task_switch*", "__cond_resched", "_cond_resched",
-					    "wait_woken", "irqentry_*", "asm_*", "sysvec_*", "perf_*", "__perf_*", "exit_to_user_mode*", NULL};
+					    "wait_woken", "irqentry_*", "asm_*", "_raw_*", "do_syscall_64", "entry_SYSCALL*", "syscall_*", "x64_sys_call",
+					    "__x64_sys_*", "__arm64_sys_*", "el0*", "ksys_*", "__wake_up*", "autoremove_wake_function", "default_wake_function", "woken_wake_function", "ep_autoremove_wake_function", "try_to_wake_up", "ttwu_*",
+					    "ret_from_fork*", "__irq_*", "irq_*", "srso_*", "native_*", "pv_*", "sysvec_*", "perf_*", "__perf_*", "exit_to_user_mode*", NULL};
 
 	return in_list(fn, names);
 }
@@ -177,11 +190,11 @@ const struct frame_row *frames_site(const struct profile *p, uint32_t stack_ix)
 		const struct frame_row *f = frames_at(p, v.s->frame_ix[i]);
 		if (!f || f->language == LANG_KERNEL || is_startup(f) || (v.has_guest && is_interpreter(f)))
 			continue;
+		if (frames_is_libc(f))
+			continue;
 		if (f->file && f->line)
 			return f;
-		const char *m = frames_basename(f->module);
-		if (!outside_libc && strncmp(m, "libc.so", 7) != 0 && strncmp(m, "libc-", 5) != 0 && strncmp(m, "ld-", 3) != 0 &&
-		    strncmp(m, "libpthread", 10) != 0)
+		if (!outside_libc)
 			outside_libc = f;
 	}
 	return outside_libc ? outside_libc : frames_at(p, v.s->frame_ix[0]);

@@ -25,9 +25,12 @@ struct frame_line {
  * empty stack. stack_ix out of range reads as empty. */
 unsigned frames_trim(const struct profile *p, uint32_t stack_ix, unsigned max_lines, struct frame_line *lines);
 
-/* The frame that answers "where in my code": the innermost with a source line outside the kernel, else the innermost that is not
- * the kernel's nor libc's, else the leaf. NULL for an empty stack. */
+/* The frame that answers "where in my code": the innermost with a source line outside the kernel and the C library, else the innermost
+ * of those, else the leaf. NULL for an empty stack. */
 const struct frame_row *frames_site(const struct profile *p, uint32_t stack_ix);
+
+/* The C library and the loader: their frames tell how a program waits, not where in it. */
+bool frames_is_libc(const struct frame_row *f);
 
 /* The last path component, "" for NULL. */
 const char *frames_basename(const char *path);

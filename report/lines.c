@@ -153,7 +153,7 @@ int report_lines(const struct profile *p, const struct report_lines_options *opt
 			      source_recorded_at(p->meta.started_at), opt->top ? opt->top : 20};
 	uint32_t hot = view_hot_process(v), waiting = view_hot_wait(v, &cls);
 
-	textout_wrap(&o.t, "", 0, "own: the innermost source line of a stack; total: the line is anywhere in it. Shares are of each table's time.");
+	textout_wrap(&o.t, "", 0, "own: the innermost source line of a stack (outside the C library); total: the line is anywhere in it. Shares are of each table's time.");
 	if (hot != IX_NONE)
 		r = one_table(&o, hot, WC_NONE, err);
 	if (!r && waiting != IX_NONE)

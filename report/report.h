@@ -33,6 +33,14 @@ struct report_lines_options {
 };
 int report_lines(const struct profile *p, const struct report_lines_options *opt, FILE *out, struct err *err);
 
+/* report --html: one self-contained page (report/html.c). */
+struct report_html_options {
+	struct report_options report; /* top: of the fallback without scripts; pid; width and colour are ignored */
+	const struct profile *base;   /* compare with this profile: differential flame graphs; NULL: none */
+	bool no_source;		      /* do not put source lines into the page */
+};
+int report_html(const struct profile *p, const struct report_html_options *opt, FILE *out, struct err *err);
+
 enum export_kind { EXPORT_CPU = 1, EXPORT_WAIT = 2, EXPORT_ALL = 3 };
 struct export_options {
 	enum export_kind kind;

@@ -73,7 +73,7 @@ bool text_windows(const struct view *v, char *dst, size_t size)
 {
 	double share = (double)v->p->meta.window_ns / (double)v->wall_ns;
 
-	if (v->p->meta.window_ns == 0 || share >= 0.98)
+	if (v->p->meta.window_ns == 0 || share >= 0.9)
 		return false;
 	snprintf(dst, size, "findings rest on analysed windows that cover %s of the run; the tables cover all of it", unit_percent(share).s);
 	return true;

@@ -21,6 +21,9 @@ void text_end_name(const struct view *v, const struct view_edge *e, bool waker, 
 void text_channel_name(const struct view_edge *e, char *dst, size_t size);
 void text_frame(const struct profile *p, const struct frame_line *l, char *fn, size_t fn_size, char *where, size_t where_size);
 
+/* Name and pid in a cell of exactly `columns`: the name is cut, never the pid. No pid for groups of several. */
+void text_group_cell(const struct textout *t, const struct view *v, uint32_t group, unsigned columns, bool last);
+
 /* The sections of the text report; `top` bounds their rows. */
 void text_processes(const struct textout *t, const struct view *v, unsigned top);
 void text_edges(const struct textout *t, const struct view *v, unsigned top);

@@ -37,26 +37,47 @@ void text_channel_name(const struct view_edge *e, char *dst, size_t size)
 		snprintf(dst, size, "%s", e->channel->name && *e->channel->name ? e->channel->name : channel_kind_name(e->channel->kind));
 }
 
-/* Name and pid: the name is cut, never the pid. */
+void text_group_cell(const struct textout *t, const struct view *v, uint32_t group, unsigned columns, bool last)
+{
+	char name[256], clean[600], pid[16] = "";
+
+	view_group_name(v, group, name, sizeof name);
+	unsigned digits = v->groups[group].n_processes > 1 ? 0 : (unsigned)snprintf(pid, sizeof pid, " %d", (int)v->groups[group].pid);
+	sanitize(clean, sizeof clean, name);
+	unsigned cols = text_columns(clean), room = columns > digits ? columns - digits : 0;
+	textout_cell(t, name, cols < room ? cols : room, CELL_LAST);
+	fputs(pid, t->out);
+	if (!last && cols < room)
+		fprintf(t->out, "%*s", (int)(room - cols), "");
+}
+
 static void end_cell(const struct textout *t, const struct view *v, const struct view_edge *e, bool waker, unsigned columns)
 {
 	uint32_t g = waker ? e->waker : e->waiter;
-	char name[256], pid[16];
+	char name[256];
 
-	if (g == IX_NONE || v->groups[g].n_processes > 1) {
-		text_end_name(v, e, waker, name, sizeof name);
-		textout_cell(t, name, columns, CELL_LEFT);
+	if (g != IX_NONE) {
+		text_group_cell(t, v, g, columns, false);
 		return;
 	}
-	view_group_name(v, g, name, sizeof name);
-	unsigned digits = (unsigned)snprintf(pid, sizeof pid, " %d", (int)v->groups[g].pid);
-	char clean[600];
-	sanitize(clean, sizeof clean, name);
-	unsigned cols = text_columns(clean), room = columns > digits ? columns - digits : 0;
-	textout_cell(t, name, cols < room ? cols : room, CELL_LEFT);
-	fputs(pid, t->out);
-	fprintf(t->out, "%*s", (int)(cols < room ? room - cols : 0), "");
+	text_end_name(v, e, waker, name, sizeof name);
+	textout_cell(t, name, columns, CELL_LEFT);
 }
+
+/* "pipe:[562019]" as "pipe 562019": the number is what tells two apart, and columns are scarce. */
+static void compact_channel(char *name)
+{
+	char *open = strstr(name, ":["), *close = name + strlen(name) - 1;
+
+	if (open && *close == ']') {
+		*close = '\0';
+		*open = ' ';
+		memmove(open + 1, open + 2, strlen(open + 2) + 1);
+	}
+}
+
+/* Rows below this share of the run are told by their number only, unless there are no others. */
+#define EDGE_MIN_SHARE 0.005
 
 static void edge_line(const struct textout *t, const struct view *v, const struct view_edge *e, unsigned end_w, unsigned channel_w)
 {
@@ -68,6 +89,7 @@ static void edge_line(const struct textout *t, const struct view *v, const struc
 	end_cell(t, v, e, true, end_w);
 	fputc(' ', t->out);
 	text_channel_name(e, buf, sizeof buf);
+	compact_channel(buf);
 	textout_cell(t, buf, channel_w, CELL_PATH);
 	textout_cell(t, unit_tight(unit_count((double)e->count / ((double)v->wall_ns / 1e9))).s, 8, CELL_RIGHT);
 	snprintf(pc, sizeof pc, "%s%s", est, unit_tight(unit_percent((double)e->blocked_ns / (double)v->wall_ns)).s);
@@ -82,11 +104,13 @@ static void edge_line(const struct textout *t, const struct view *v, const struc
 void text_edges(const struct textout *t, const struct view *v, unsigned top)
 {
 	unsigned spare = t->width > 80 ? t->width - 80 : 0, end_w = 13 + spare / 3, channel_w = 12 + spare - 2 * (spare / 3);
-	size_t shown = v->n_edges < top ? v->n_edges : top;
+	size_t shown = 0;
 	bool unsure = false;
 
 	if (v->n_edges == 0)
 		return;
+	while (shown < v->n_edges && shown < top && (shown == 0 || (double)v->edges[shown].blocked_ns >= EDGE_MIN_SHARE * (double)v->wall_ns))
+		shown++;
 	textout_heading(t, "WHO WAITS ON WHOM", "blocked: % of the run; size: median message");
 	textout_style(t, STYLE_DIM);
 	fprintf(t->out, "%-*s    %-*s %-*s%8s%8s%7s%7s%7s\n", (int)end_w, "waiter", (int)end_w, "waker", (int)channel_w, "channel", "waits/s",
@@ -97,7 +121,8 @@ void text_edges(const struct textout *t, const struct view *v, unsigned top)
 		unsure |= v->edges[i].confidence != CONF_HIGH;
 	}
 	if (v->n_edges > shown)
-		fprintf(t->out, "… and %zu more (--top %zu shows them)\n", v->n_edges - shown, v->n_edges);
+		fprintf(t->out, (double)v->edges[shown].blocked_ns < EDGE_MIN_SHARE * (double)v->wall_ns ? "… and %zu more, each below 1 %% of the run\n" : "… and %zu more (--top shows more)\n",
+			v->n_edges - shown);
 	if (unsure) {
 		textout_style(t, STYLE_DIM);
 		textout_wrap(t, "", 0, "-? only one end of the channel confirms the pair   ?? a guess");

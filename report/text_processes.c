@@ -105,15 +105,26 @@ static void legend(const struct textout *t, const bool used[FAM_COUNT])
 	textout_style(t, STYLE_NONE);
 }
 
+static bool mostly_idle(const struct view *v, const struct view_group *g)
+{
+	return g->blocked_ns < g->ledger.idle_ns && g->blocked_ns * 20 < v->wall_ns;
+}
+
+/* One peer ends most of the time that it waits in its foremost class, and that is worth telling. */
+static bool waits_for_peer(const struct view *v, const struct view_group *g)
+{
+	return !mostly_idle(v, g) && g->top_cls_ns * 200 >= v->wall_ns && g->top_peer != IX_NONE && g->top_peer_ns * 2 > g->top_cls_ns;
+}
+
 void text_waiting_for(const struct view *v, const struct view_group *g, bool brief, char *dst, size_t size)
 {
 	char peer[128], pid[16] = "";
 
-	if (g->blocked_ns < g->ledger.idle_ns && g->blocked_ns * 20 < v->wall_ns) {
+	if (mostly_idle(v, g)) {
 		snprintf(dst, size, brief ? "(idle)" : "(idle in %s)", wait_class_name(g->idle_cls));
 	} else if (g->top_cls == WC_NONE || g->top_cls_ns * 200 < v->wall_ns) {
 		snprintf(dst, size, "-");
-	} else if (g->top_peer != IX_NONE && g->top_peer_ns * 2 > g->top_cls_ns) {
+	} else if (waits_for_peer(v, g)) {
 		const struct view_group *w = &v->groups[g->top_peer];
 		view_group_name(v, g->top_peer, peer, sizeof peer);
 		if (w->n_processes == 1)
@@ -125,14 +136,11 @@ void text_waiting_for(const struct view *v, const struct view_group *g, bool bri
 }
 
 /* Percent for narrow columns: "97%", "<1%", "0%", "~1250%". */
-static const char *percent_cell(uint64_t ns, uint64_t wall_ns, bool estimated, char dst[16])
+static const char *percent_cell(uint64_t ns, uint64_t wall_ns, bool estimated, char dst[32])
 {
-	double pc = (double)ns / (double)wall_ns * 100;
+	double share = (double)ns / (double)wall_ns;
 
-	if (pc > 0 && pc < 0.5)
-		snprintf(dst, 16, "<1%%");
-	else
-		snprintf(dst, 16, "%s%.0f%%", estimated && pc > 0 ? "~" : "", pc);
+	snprintf(dst, 32, "%s%s", estimated && share >= 0.005 ? "~" : "", unit_tight(unit_percent(share)).s);
 	return dst;
 }
 
@@ -144,7 +152,7 @@ struct widths {
 static void process_line(const struct textout *t, const struct view *v, uint32_t gi, struct widths w, bool used[FAM_COUNT])
 {
 	const struct view_group *g = &v->groups[gi];
-	char buf[256], pc[16];
+	char buf[256], pc[32];
 
 	snprintf(buf, sizeof buf, "%d", (int)g->pid);
 	textout_cell(t, buf, 7, CELL_RIGHT);
@@ -161,7 +169,10 @@ static void process_line(const struct textout *t, const struct view *v, uint32_t
 	textout_cell(t, unit_tight(unit_count((double)g->ledger.waits / ((double)v->wall_ns / 1e9))).s, 8, CELL_RIGHT);
 	fputc(' ', t->out);
 	text_waiting_for(v, g, w.brief, buf, sizeof buf);
-	textout_cell(t, buf, w.waiting, CELL_LAST);
+	if (w.brief && waits_for_peer(v, g))
+		text_group_cell(t, v, g->top_peer, w.waiting, true);
+	else
+		textout_cell(t, buf, w.waiting, CELL_LAST);
 	fputc('\n', t->out);
 }
 

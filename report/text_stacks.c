@@ -7,6 +7,7 @@
 #include "report/units.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STACKS_PER_GROUP 3
@@ -39,7 +40,9 @@ void text_frame(const struct profile *p, const struct frame_line *l, char *fn, s
 		snprintf(where, where_size, "[kernel]");
 	} else {
 		snprintf(fn, fn_size, "%s", name);
-		if (f && f->file && f->line)
+		if (f && frames_is_libc(f))
+			snprintf(where, where_size, "%s", frames_basename(f->module));
+		else if (f && f->file && f->line)
 			snprintf(where, where_size, "%s:%u", f->file, f->line);
 		else if (f && f->file)
 			snprintf(where, where_size, "%s", f->file);
@@ -99,27 +102,105 @@ static void one_stack(const struct textout *t, const struct view *v, const struc
 
 /* The stacks of one group that are worth showing: waits first, then on-CPU. */
 struct shown {
-	const struct view_hot *hot[2 * STACKS_PER_GROUP];
+	struct view_hot hot[2 * STACKS_PER_GROUP];
 	unsigned n;
 	uint32_t group;
 };
 
-static void pick_kind(const struct view *v, size_t first, size_t end, bool cpu, struct shown *s)
+/* What a stack is without its kernel frames: a hundred samples in one system call differ there only. */
+static uint64_t user_hash(const struct profile *p, uint32_t stack_ix)
 {
-	double min_share = v->pid ? 0.005 : STACK_MIN_SHARE;
+	const struct stack_row *s = stack_ix < p->n_stacks ? &p->stacks[stack_ix] : NULL;
+	uint64_t h = 14695981039346656037ull;
 
-	for (size_t i = first, n = 0; i < end && n < STACKS_PER_GROUP; i++)
-		if (v->hot[i].is_cpu == cpu && (double)v->hot[i].ns >= min_share * (double)v->wall_ns * v->groups[s->group].n_rows) {
-			s->hot[s->n++] = &v->hot[i];
-			n++;
-		}
+	for (uint32_t i = 0; s && i < s->n; i++) {
+		const struct frame_row *f = frames_at(p, s->frame_ix[i]);
+		if (!f || f->language != LANG_KERNEL)
+			h = (h ^ (s->frame_ix[i] + 1)) * 1099511628211ull;
+	}
+	return h;
 }
 
-/* Nothing, unless some stack of the group holds a share of the run that a reader would ask about. */
+struct merged {
+	uint64_t hash, most; /* most: of the single stack that stands for them */
+	struct view_hot hot;
+};
+
+#define CMP(a, b) (((a) > (b)) - ((a) < (b)))
+
+static int cmp_merged(const void *pa, const void *pb)
+{
+	const struct merged *a = pa, *b = pb;
+	int c = CMP(a->hot.cls, b->hot.cls);
+
+	if (!c)
+		c = CMP(a->hash, b->hash);
+	if (!c)
+		c = CMP(b->hot.ns, a->hot.ns);
+	return c ? c : CMP(a->hot.stack_ix, b->hot.stack_ix);
+}
+
+static int cmp_merged_time(const void *pa, const void *pb)
+{
+	const struct merged *a = pa, *b = pb;
+	int c = CMP(b->hot.ns, a->hot.ns);
+
+	return c ? c : cmp_merged(a, b);
+}
+
+/* The stacks first..end of one kind, equal ones (but for kernel frames) in one. Returns how many; 0 too when out of memory. */
+static size_t merge_stacks(const struct view *v, size_t first, size_t end, bool cpu, struct merged **out)
+{
+	struct merged *m = malloc((end - first + 1) * sizeof *m);
+	size_t n = 0, kept = 0;
+
+	for (size_t i = first; m && i < end; i++)
+		if (v->hot[i].is_cpu == cpu && v->hot[i].ns)
+			m[n++] = (struct merged){user_hash(v->p, v->hot[i].stack_ix), v->hot[i].ns, v->hot[i]};
+	if (n)
+		qsort(m, n, sizeof *m, cmp_merged);
+	for (size_t i = 0; i < n; i++) {
+		struct merged *last = kept ? &m[kept - 1] : NULL;
+		if (!last || last->hash != m[i].hash || last->hot.cls != m[i].hot.cls) {
+			m[kept++] = m[i];
+			continue;
+		}
+		last->hot.ns += m[i].hot.ns;
+		last->hot.count += m[i].hot.count;
+		last->hot.in_progress += m[i].hot.in_progress;
+		last->hot.estimated |= m[i].hot.estimated;
+	}
+	if (kept)
+		qsort(m, kept, sizeof *m, cmp_merged_time);
+	*out = m;
+	return kept;
+}
+
+static void pick_kind(const struct view *v, size_t first, size_t end, bool cpu, struct shown *s)
+{
+	double least = (v->pid ? 0.005 : STACK_MIN_SHARE) * (double)v->wall_ns * v->groups[s->group].n_rows;
+	struct merged *m;
+	size_t n = merge_stacks(v, first, end, cpu, &m);
+
+	for (size_t i = 0; i < n && i < STACKS_PER_GROUP && (double)m[i].hot.ns >= least; i++)
+		s->hot[s->n++] = m[i].hot;
+	free(m);
+}
+
+static uint64_t time_of(const struct view *v, size_t first, size_t end)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = first; i < end; i++)
+		ns += v->hot[i].ns;
+	return ns;
+}
+
+/* Nothing, unless the group holds a share of the run that a reader would ask about. */
 static void pick(const struct view *v, size_t first, size_t end, struct shown *s)
 {
 	*s = (struct shown){.group = v->hot[first].group};
-	if (v->pid ? v->groups[s->group].pid != v->pid : (double)v->hot[first].ns < GROUP_MIN_SHARE * (double)v->wall_ns)
+	if (v->pid ? v->groups[s->group].pid != v->pid : (double)time_of(v, first, end) < GROUP_MIN_SHARE * (double)v->wall_ns)
 		return;
 	pick_kind(v, first, end, false, s);
 	pick_kind(v, first, end, true, s);
@@ -136,8 +217,8 @@ static bool alike(const struct view *v, const struct shown *a, const struct show
 	if (a->n != b->n || strcmp(comm_of(v, a->group), comm_of(v, b->group)) != 0 || v->groups[a->group].n_rows > 1 || v->groups[b->group].n_rows > 1)
 		return false;
 	for (unsigned i = 0; i < a->n; i++) {
-		double x = (double)a->hot[i]->ns, y = (double)b->hot[i]->ns;
-		if (a->hot[i]->is_cpu != b->hot[i]->is_cpu || a->hot[i]->cls != b->hot[i]->cls || a->hot[i]->stack_ix != b->hot[i]->stack_ix)
+		double x = (double)a->hot[i].ns, y = (double)b->hot[i].ns;
+		if (a->hot[i].is_cpu != b->hot[i].is_cpu || a->hot[i].cls != b->hot[i].cls || a->hot[i].stack_ix != b->hot[i].stack_ix)
 			return false;
 		if (x > 1.25 * y || y > 1.25 * x) /* nor may the figures mislead */
 			return false;
@@ -160,7 +241,7 @@ static void group_stacks(const struct textout *t, const struct view *v, const st
 	textout_wrap(t, "  ", 4, head);
 	textout_style(t, STYLE_NONE);
 	for (unsigned i = 0; i < s->n; i++)
-		one_stack(t, v, s->hot[i], n_also > 0);
+		one_stack(t, v, &s->hot[i], n_also > 0);
 }
 
 #define ALIKE_MAX 16

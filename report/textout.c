@@ -32,8 +32,12 @@ void textout_cell(const struct textout *t, const char *raw, unsigned columns, en
 	cols = text_columns(buf);
 	if (cols > columns) {
 		mark = "…";
-		if (path)
+		if (path) {
 			shown = buf + text_suffix(buf, columns - 1);
+			const char *slash = strchr(shown, '/'); /* a whole component reads better than its tail, if enough is left */
+			if (slash && text_columns(slash) * 2 >= columns)
+				shown = slash;
+		}
 		else
 			buf[text_prefix(buf, columns - 1)] = '\0';
 		cols = 1 + text_columns(shown);

@@ -5,6 +5,14 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Halves go up, as in web/src/format.js: printf's ties go to even, and the same figure must read the same everywhere. */
+static double rounded(double v, int decimals)
+{
+	double k = decimals == 2 ? 100 : decimals == 1 ? 10 : 1;
+
+	return floor(v * k + 0.5) / k;
+}
+
 static struct unit_text scaled(double v, double step, const char *const *units, unsigned n_units, const char *suffix)
 {
 	struct unit_text t;
@@ -17,7 +25,7 @@ static struct unit_text scaled(double v, double step, const char *const *units, 
 		u++;
 	}
 	int decimals = u == 0 || fabs(v) >= 99.95 ? 0 : 1;
-	snprintf(t.s, sizeof t.s, "%.*f%s%s%s", decimals, v, *units[u] ? " " : "", units[u], suffix);
+	snprintf(t.s, sizeof t.s, "%.*f%s%s%s", decimals, rounded(v, decimals), *units[u] ? " " : "", units[u], suffix);
 	return t;
 }
 
@@ -38,12 +46,13 @@ struct unit_text unit_ns(double ns)
 	struct unit_text t;
 
 	if (ns >= 3600e9)
-		snprintf(t.s, sizeof t.s, "%.1f h", ns / 3600e9);
+		snprintf(t.s, sizeof t.s, "%.1f h", rounded(ns / 3600e9, 1));
 	else if (ns >= 600e9)
-		snprintf(t.s, sizeof t.s, "%.1f min", ns / 60e9);
-	else if (ns >= 1e9)
-		snprintf(t.s, sizeof t.s, "%.*f s", ns >= 99.95e9 ? 0 : ns >= 9.995e9 ? 1 : 2, ns / 1e9);
-	else
+		snprintf(t.s, sizeof t.s, "%.1f min", rounded(ns / 60e9, 1));
+	else if (ns >= 1e9) {
+		int decimals = ns >= 99.95e9 ? 0 : ns >= 9.995e9 ? 1 : 2;
+		snprintf(t.s, sizeof t.s, "%.*f s", decimals, rounded(ns / 1e9, decimals));
+	} else
 		return scaled(ns, 1000, small, 4, "");
 	return t;
 }
@@ -62,7 +71,7 @@ struct unit_text unit_rate(double per_s)
 
 	if (per_s <= 0 || per_s >= 9.95)
 		return scaled(per_s, 1000, units, 5, "/s");
-	snprintf(t.s, sizeof t.s, per_s < 0.05 ? "<0.1/s" : "%.1f/s", per_s);
+	snprintf(t.s, sizeof t.s, per_s < 0.05 ? "<0.1/s" : "%.1f/s", rounded(per_s, 1));
 	return t;
 }
 
@@ -81,6 +90,6 @@ struct unit_text unit_percent(double share)
 	if (pc > 0 && pc < 0.5)
 		snprintf(t.s, sizeof t.s, "<1 %%");
 	else
-		snprintf(t.s, sizeof t.s, "%.0f %%", pc);
+		snprintf(t.s, sizeof t.s, "%.0f %%", rounded(pc, 0));
 	return t;
 }

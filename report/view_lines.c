@@ -53,7 +53,7 @@ static int index_frames(const struct profile *p, struct line_index *x)
 	for (size_t i = 0; i < p->n_frames; i++) {
 		const struct frame_row *f = &p->frames[i];
 		x->line_of[i] = IX_NONE;
-		if (f->file && f->line && f->language != LANG_KERNEL)
+		if (f->file && f->line && f->language != LANG_KERNEL && !frames_is_libc(f))
 			keys[n++] = (struct frame_line_key){f, (uint32_t)i};
 	}
 	qsort(keys, n, sizeof *keys, cmp_frame_line);

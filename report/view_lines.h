@@ -11,7 +11,7 @@ struct line_row {
 	const char *file; /* the profile's; never NULL */
 	uint32_t line;
 	const char *function;
-	/* own: the innermost line of a stack that has one (a wait's leaf lies in the C library, which has none); total: the line is
+	/* own: the innermost line of a stack outside the kernel and the C library (where every wait has its leaf); total: the line is
 	 * anywhere in the stack, counted once however often it recurs */
 	uint64_t own_ns, total_ns;
 };

@@ -486,6 +486,69 @@ static inline struct profile *fix_lossy(void)
 	return p;
 }
 
+static inline uint32_t fix_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return *seed >> 8;
+}
+
+/* n_processes in a tree, n_stacks distinct stacks of some thirty frames each, drawn from 4,000 functions with a long tail. */
+static inline struct profile *fix_big(unsigned n_processes, unsigned n_stacks)
+{
+	struct profile *p = fix_profile(60 * SEC, fix_argv("./big-application", "--workers", "200", NULL), 1000);
+	uint32_t seed = 7;
+	char text[96];
+
+	p->frames = calloc(4000, sizeof *p->frames);
+	for (p->n_frames = 0; p->n_frames < 4000; p->n_frames++) {
+		struct frame_row *f = &p->frames[p->n_frames];
+		snprintf(text, sizeof text, "module_%u_function_%zu", (unsigned)p->n_frames % 37, p->n_frames);
+		f->function = strdup(text);
+		snprintf(text, sizeof text, "/src/module_%u/file_%zu.c", (unsigned)p->n_frames % 37, p->n_frames % 211);
+		f->file = strdup(text);
+		f->line = 1 + (uint32_t)p->n_frames % 900;
+		f->module = strdup("/usr/bin/big-application");
+	}
+	free(p->stacks);
+	p->stacks = calloc(n_stacks + 1, sizeof *p->stacks);
+	p->n_stacks = n_stacks + 1;
+	for (unsigned i = 1; i <= n_stacks; i++) {
+		uint32_t n = 18 + fix_random(&seed) % 24;
+		p->stacks[i].n = n;
+		p->stacks[i].frame_ix = malloc(n * sizeof(uint32_t));
+		for (uint32_t k = 0; k < n; k++) { /* outer frames are few, inner ones many */
+			uint32_t depth = n - 1 - k, fan = depth < 4 ? 2 : depth < 10 ? 4 : 400;
+			p->stacks[i].frame_ix[k] = (depth * 61 + fix_random(&seed) % fan) % 4000;
+		}
+	}
+	for (unsigned i = 0; i < n_processes; i++) {
+		snprintf(text, sizeof text, "service-%u", i % 60);
+		fix_process(p, 1000 + (int32_t)i, i ? 1000 : 1, text, fix_argv("./big-application", text, NULL));
+	}
+	p->waits = calloc(n_stacks, sizeof *p->waits);
+	p->cpu = calloc(n_stacks, sizeof *p->cpu);
+	for (unsigned i = 1; i <= n_stacks; i++) {
+		int32_t pid = 1000 + (int32_t)(i % n_processes);
+		uint64_t ns = 60 * SEC * n_processes / n_stacks * (1 + fix_random(&seed) % 100) / 120;
+		struct ledger *l = &p->processes[i % n_processes].ledger;
+		if (i % 3) {
+			enum wait_class cls = (enum wait_class)(1 + i % (WC_COUNT - 1));
+			p->waits[p->n_waits++] = (struct wait_row){.pid = pid, .tid = pid, .cls = cls, .stack_ix = i, .count = 1 + i % 50, .blocked_ns = ns};
+			l->blocked_ns[cls] += ns;
+		} else {
+			p->cpu[p->n_cpu++] = (struct cpu_row){pid, pid, i, ns * 99 / SEC, ns};
+			l->on_cpu_ns += ns;
+		}
+	}
+	for (unsigned i = 1; i < n_processes; i++) {
+		fix_channel(p, i, CH_UNIX, "socket", 1000 + (int32_t)i, 1000 + (int32_t)(i / 7));
+		fix_edge(p, 1000 + (int32_t)i, 1000 + (int32_t)(i / 7), i, WC_UNIX_READ, i, i + 1, 1000 * i, (SEC * (i % 40)) + SEC, 64);
+	}
+	for (unsigned i = 0; i < n_processes; i++)
+		fix_timeline(p, 1000 + (int32_t)i, (double)(i % 10) / 20, 0.4, WC_UNIX_READ);
+	return p;
+}
+
 static const struct fixture {
 	const char *name;
 	struct profile *(*make)(void);
