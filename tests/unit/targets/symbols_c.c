@@ -42,7 +42,7 @@ NOINLINE void *plain(void)
 	void *p;
 	plain_line = __LINE__ + 1;
 	HERE(p);
-	if (plain_line == 0)
+	if (some_data == 0)
 		puts(""); /* through the PLT */
 	return p;
 }
