@@ -15,7 +15,7 @@ function(bpf_skeleton target source name)
   file(GLOB headers CONFIGURE_DEPENDS ${dir}/*.h)
   add_custom_command(
     OUTPUT ${skel}
-    COMMAND ${CLANG} -target bpf -mcpu=v3 -D__TARGET_ARCH_${arch} -O2 -g -Wall -idirafter /usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE} -I${CMAKE_SOURCE_DIR} -c ${source} -o ${obj}
+    COMMAND ${CLANG} -target bpf -mcpu=v3 -D__TARGET_ARCH_${arch} -O2 -g -Wall -idirafter ${CMAKE_SYSROOT}/usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE} -I${CMAKE_SOURCE_DIR} -c ${source} -o ${obj}
     COMMAND ${BPFTOOL} gen skeleton ${obj} name ${name} > ${skel}.tmp
     COMMAND ${CMAKE_COMMAND} -E rename ${skel}.tmp ${skel}
     DEPENDS ${source} ${headers}
