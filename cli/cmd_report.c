@@ -140,7 +140,7 @@ static int run(const struct command *cmd, int argc, char **argv)
 static const struct command_option options[] = {
 	{OPTION_JSON, "json", NULL, "as JSON, schema \"lockstep-report/1\"", NULL},
 	{OPTION_MARKDOWN, "markdown", NULL, "as Markdown, for a ticket", NULL},
-	{OPTION_LINES, "lines", NULL, "time per source line, of the hot process and the hot wait", NULL},
+	{OPTION_LINES, "lines", NULL, "time per source line of what is hot", NULL},
 	{OPTION_HTML, "html", "OUT", "as one self-contained page, for a browser", NULL},
 	{OPTION_BASE, "base", "FILE", "with --html: show the difference to this profile", NULL},
 	{OPTION_NO_SOURCE, "no-source", NULL, "do not read source files", NULL},

@@ -209,13 +209,6 @@ class Foreign(Case):
         self.assertEqual(len(p.stderr.strip().splitlines()), 1, p.stderr)
         self.assertTrue(p.stderr.startswith("lockstep: "), p.stderr)
 
-    def test_an_unreadable_pid_among_others(self):
-        """A kernel thread has no memory map and no executable."""
-        target = subprocess.Popen([example("lockstep_pipe"), "--seconds", "2"], stdout=subprocess.PIPE, text=True)
-        a = self.attach([target.pid, 2], ["-d", "1"])
-        run = a.stop(interrupt=False)
-        target.communicate(timeout=TIMEOUT_S)
-        self.assertIn(target.pid, run.report.processes)
 
 
 class Hostile(Case):

@@ -95,9 +95,9 @@ class Status(unittest.TestCase):
     def test_orphans_are_told_and_not_waited_for(self, backend):
         r, w = os.pipe()
         os.set_inheritable(r, True)
-        # The orphan lives until we close our end of its pipe.
+        # The orphan lives until we close our end of its pipe; the command long enough for a sampling backend to see both.
         done = cli.run("run", "--backend", backend, "-o", "/dev/null", "--", "sh", "-c",
-                       f"cat <&{r} >/dev/null 2>&1 & exit 6", pass_fds=(r,))
+                       f"cat <&{r} >/dev/null 2>&1 & for i in 1 2 3 4 5; do sleep 0.05; done; exit 6", pass_fds=(r,))
         os.close(w)
         os.close(r)
         self.assertEqual(done.returncode, 6)
