@@ -79,34 +79,23 @@ static double strength(const struct lockstep *l)
 	       (1 - share(full, count)) * answered(l);
 }
 
-/* Turns that one side gave away, over the whole run: its waits are counted exactly; for each of them there were so many
- * hand-offs, as the windows tell. */
-static double turns_given(const struct talk_side *s, uint64_t waits, uint64_t hands, double scale)
-{
-	if (waits >= 10 && s->count)
-		return (double)s->count * (1 + (double)hands / (double)waits);
-	return (double)s->count + (double)hands * scale;
-}
-
 /* Round trips. Where neither side does anything but talk to the other, its calls count them exactly: one write and one read of each
- * per round trip. Else the side that gave away more turns does. */
-static void count_rounds(struct lockstep *l, const struct finding_context *c)
+ * per round trip. Else the side that waited more does: on an idle machine it waits once per round trip, be the other preempted
+ * or not. */
+static void count_rounds(struct lockstep *l)
 {
 	const struct process_row *a = l->a->row, *b = l->b->row;
-	const struct pair_row *p = l->t->pair;
+	const struct talk_side *s = l->t->side;
 	double calls[] = {(double)a->rd_calls, (double)a->wr_calls, (double)b->rd_calls, (double)b->wr_calls};
-	double least = calls[0], most = calls[0], scale = c->window_ns > 0 ? c->wall_ns / c->window_ns : 1;
+	double least = calls[0], most = calls[0];
 	for (unsigned i = 1; i < 4; i++) {
 		least = fmin(least, calls[i]);
 		most = fmax(most, calls[i]);
 	}
-	double by_a = turns_given(&l->t->side[0], p->a_waits_b, p->a_hands_b, scale);
-	double by_b = turns_given(&l->t->side[1], p->b_waits_a, p->b_hands_a, scale);
-	l->rounds = fmax(by_a, by_b);
-	if (most < least * CALLS_AGREE + 20 && least > 0.5 * l->rounds)
+	l->rounds = (double)(s[0].count > s[1].count ? s[0].count : s[1].count);
+	if (most < least * CALLS_AGREE + 20 && least > l->rounds)
 		l->rounds = least;
-	double life = fmin(l->a->lifetime_ns, l->b->lifetime_ns);
-	l->rate = share(l->rounds * 1e9, life);
+	l->rate = share(l->rounds * 1e9, fmin(l->a->lifetime_ns, l->b->lifetime_ns));
 }
 
 static double kernel_share(const struct process_info *i)
@@ -226,7 +215,7 @@ static void run(struct finding_context *c)
 			continue;
 		l.a = finding_process(c, l.t->pid[0]);
 		l.b = finding_process(c, l.t->pid[1]);
-		count_rounds(&l, c);
+		count_rounds(&l);
 		price(&l, c);
 		l.strength = strength(&l);
 		if (speedup(&l, l.new_low_ns) + speedup(&l, l.new_high_ns) > 2 * (1 + FINDING_MIN_GAIN))

@@ -192,6 +192,8 @@ static bool swallows(const struct finding *a, const struct finding *b)
 {
 	if (a->kind == b->kind)
 		return a->n_pids > b->n_pids && b->n_pids > 1 && same_story(a, b);
+	if (b->kind == FIND_RUN_QUEUE || (a->kind == FIND_RUN_QUEUE && b->kind == FIND_HOT_LINE))
+		return false; /* of the machine, not of these processes: told on its own */
 	return rule_order(a->kind) < rule_order(b->kind) && same_story(a, b);
 }
 
