@@ -48,7 +48,7 @@ void cpu_rows_fini(struct cpu_rows *r);
 struct cpu_count *cpu_rows_find(struct cpu_rows *r, const struct cpu_key *key); /* NULL: out of memory */
 
 struct aggregator {
-	uint32_t max_rows;
+	uint32_t max_rows, cpus;
 	uint64_t start_ns, now_ns; /* 0: no event yet */
 	bool ended;		   /* EV_END was seen */
 	bool sampled;		   /* some EV_SAMPLE was seen: an unsampled gap tells that the thread did not run */

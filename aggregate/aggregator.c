@@ -34,6 +34,7 @@ static bool init(struct aggregator *a, const struct aggregator_options *opt)
 	a->max_rows = opt->max_rows ? opt->max_rows : AGG_MAX_ROWS;
 	if (a->max_rows < AGG_MIN_ROWS)
 		a->max_rows = AGG_MIN_ROWS;
+	a->cpus = opt->cpus;
 	a->start_ns = a->now_ns = opt->start_ns;
 	a->timeline = (struct timeline){.start_ns = opt->start_ns, .step_ns = TIMELINE_FIRST_STEP_NS};
 	if (!tree_init(&a->tree) || !channels_init(&a->channels) || !rows_init(&a->rows) || !cpu_rows_init(&a->cpu) ||

@@ -21,6 +21,7 @@ struct aggregator_options {
 	uint32_t window_ms;	/* longest analysis window; 0: default (1000) */
 	uint32_t window_duty_percent; /* most of the wall time that window analysis may take at high rates; 0: default (10); 100: never pause
 				       * (for replays, whose event times are not this moment's: it also makes them deterministic) */
+	uint32_t cpus;		/* of the observed host, for the findings' predictions; 0: unknown, taken as one */
 	const struct window_hooks *windows; /* who analyses windows; copied; NULL: windows.c */
 };
 

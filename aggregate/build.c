@@ -271,6 +271,7 @@ static void fill_meta(struct build *b)
 {
 	const struct aggregator *a = b->a;
 	struct profile_meta *m = &b->p->meta;
+	m->cpus = a->cpus;
 	m->start_ns = a->start_ns;
 	m->end_ns = b->end_ns;
 	m->lost_events = a->lost_events + a->rejected;

@@ -159,11 +159,23 @@ uint32_t channel_other_end(const struct chan *c, const struct tree *t, uint32_t 
 	return other;
 }
 
+static bool held_by_others(const struct chan *c, const struct tree *t, uint32_t proc)
+{
+	for (size_t i = 0; i < c->n_ends; i++)
+		if (tree_proc(t, c->ends[i].proc) != proc)
+			return true;
+	return false;
+}
+
 bool channel_softirq_peer(const struct chan *c, const struct tree *t, uint32_t waiter, uint32_t waker)
 {
 	unsigned fds;
-	if (c->remote || !channel_holds(c, t, waker, &fds))
+	if (c->remote)
 		return false;
+	/* A short-lived connection's other end may never be told (nobody waited there). On loopback the receive path runs in the
+	 * sender's own context, so the task below it is believed as long as no process is known that it would contradict. */
+	if (!channel_holds(c, t, waker, &fds))
+		return waker != waiter && (c->kind == CH_TCP || c->kind == CH_UDP) && !held_by_others(c, t, waiter);
 	if (waker != waiter)
 		return true;
 	/* Within one process: only when it holds both ends and nobody else holds any. */

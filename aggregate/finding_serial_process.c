@@ -15,6 +15,9 @@
 /* ... and moved less than this share of its messages: a stage that waits for a slow one moves as many. */
 #define QUIET_SHARE 0.2
 
+/* Fewer waits than this are no requests: a start, an end. */
+#define MIN_REQUESTS 20
+
 struct crew {
 	const struct process_info *lead;
 	int32_t busy[FINDING_MAX_PIDS];
@@ -81,7 +84,7 @@ static double awaited(const struct finding_context *c, const struct crew *w)
 			unsigned side = t->pid[0] == w->busy[i] ? 1 : 0;
 			const struct talk_side *s = &t->side[side];
 			uint64_t other = s->by_class[WC_CHILD] + s->by_class[WC_PIPE_WRITE] + s->by_class[WC_UNIX_WRITE] + s->by_class[WC_TCP_WRITE];
-			if (t->pid[!side] != w->busy[i] || !s->count || other * 2 > s->count)
+			if (t->pid[!side] != w->busy[i] || s->count < MIN_REQUESTS || other * 2 > s->count)
 				continue; /* waits for its end, or for room to give it more work */
 			const struct process_info *p = finding_process(c, t->pid[side]);
 			if (p && p->lifetime_ns > 0)

@@ -11,6 +11,8 @@
 /* Fewer clients than this are no queue. */
 #define MIN_CLIENTS 3
 
+#define MIN_REQUESTS 20
+
 /* A service that takes seconds is a schedule, not a request. */
 #define SLOW_NS 5e8
 #define NEVER_NS 5e9
@@ -112,7 +114,7 @@ static void run(struct finding_context *c)
 		if (!q.server->row->in_tree || !l || !l->awaited_ns || l->waiters_ns < l->awaited_ns + l->awaited_ns / 4)
 			continue;
 		add_clients(c, &q);
-		if (q.n < MIN_CLIENTS || q.top_edge == SIZE_MAX || !q.count)
+		if (q.n < MIN_CLIENTS || q.top_edge == SIZE_MAX || q.count < MIN_REQUESTS)
 			continue;
 		q.waiting = (double)l->waiters_ns / (double)l->awaited_ns;
 		q.awaited = (double)l->awaited_ns / c->window_ns;

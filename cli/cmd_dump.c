@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { OPTION_JSON = OPTION_OWN };
 
@@ -66,7 +67,7 @@ static int look(const struct dump_request *q, struct collector *c, struct profil
 	struct backend_probe probe;
 	struct backend *b = NULL;
 	const struct backend_options opt = {.root_pids = q->pids, .n_root_pids = q->n_pids, .moment = true};
-	struct aggregator_options ao = {0};
+	struct aggregator_options ao = {.cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
 
 	int rc = backend_choose("user", &ops, &probe, err);
 	if (rc)

@@ -77,7 +77,7 @@ static int open_backend(struct session *s, struct err *err)
 		.replay_path = opt->replay_path,
 		.verbose = opt->verbose,
 	};
-	struct aggregator_options ao = {0};
+	struct aggregator_options ao = {.cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
 
 	int rc = backend_choose(opt->backend, &s->ops, &s->probe, err);
 	if (rc)
