@@ -185,14 +185,16 @@ static void test_any_sequence_conserves_time(void **state)
 				seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
 				r[k] = seed;
 			}
-			struct ev_wait w = wait_of(r[0] % WC_COUNT, 1000000 + r[1] % 5000 + i * 500, 1000000 + r[2] % 5000 + i * 500);
+			struct ev_wait w =
+				wait_of(r[0] % WC_COUNT, 1000000 + r[1] % 5000 + i * 500, 1000000 + r[2] % 5000 + i * 500);
 			w.folded_ns = r[3] % 3 ? 0 : r[3] % 2000;
 			w.lost = r[4] % 17 == 0;
 			if (r[4] % 29 == 0)
 				account_run_until(&a, 1000000 + r[5] % 30000);
 			uint64_t before = a.cursor_ns;
 			struct account_step s = account_wait(&a, 1000000 + r[5] % 5000 + i * 500, &w);
-			assert_true(s.from == before && s.from <= s.out && s.out <= s.wake && s.wake <= s.run && s.run == a.cursor_ns);
+			assert_true(s.from == before && s.from <= s.out && s.out <= s.wake && s.wake <= s.run &&
+				    s.run == a.cursor_ns);
 			assert_true(s.gap_lost_ns + s.gap_run_queue_ns <= s.out - s.from);
 			assert_conserved(&a);
 		}

@@ -104,9 +104,10 @@ static void start_process(struct generator *g, int32_t ppid, uint64_t at)
 			return;
 	char comm[16];
 	snprintf(comm, sizeof comm, "job%llu", (unsigned long long)draw(&g->r, 4));
-	struct event ev = {.kind = EV_PROCESS,
-			   .time_ns = at,
-			   .process = {.pid = pid, .ppid = ppid, .in_tree = true, .reason = PROC_FORK, .comm = comm, .exe = "/bin/job"}};
+	struct event ev = {
+		.kind = EV_PROCESS,
+		.time_ns = at,
+		.process = {.pid = pid, .ppid = ppid, .in_tree = true, .reason = PROC_FORK, .comm = comm, .exe = "/bin/job"}};
 	hand(g, &ev);
 	start_thread(g, pid, pid, at);
 	if (draw(&g->r, 3) == 0)
@@ -172,7 +173,8 @@ static void fill_wait(struct generator *g, struct ev_wait *w)
 static void one_wait(struct generator *g, struct trace_thread *t)
 {
 	struct random *r = &g->r;
-	uint64_t out = t->now + 300 + draw(r, 20000), wake = out + draw(r, draw(r, 50) ? 30000 : 30000000), run = wake + draw(r, 3000);
+	uint64_t out = t->now + 300 + draw(r, 20000), wake = out + draw(r, draw(r, 50) ? 30000 : 30000000),
+		 run = wake + draw(r, 3000);
 	struct event ev = {.kind = EV_WAIT, .time_ns = out, .wait = {.tid = t->tid, .t_wake = wake, .t_run = run}};
 	ev.wait.cls = (uint8_t)draw(r, WC_COUNT);
 	if (ev.wait.cls == WC_NONE)
@@ -244,7 +246,9 @@ static void generate(struct generator *g)
 		else
 			one_wait(g, &g->t[k]);
 		if (draw(&g->r, 50) == 0) {
-			struct event ev = {.kind = EV_SAMPLE, .time_ns = now, .sample = {.tid = g->t[k].tid, .stack = 5, .period_ns = 10000000}};
+			struct event ev = {.kind = EV_SAMPLE,
+					   .time_ns = now,
+					   .sample = {.tid = g->t[k].tid, .stack = 5, .period_ns = 10000000}};
 			if (g->t[k].alive)
 				hand(g, &ev);
 		}
@@ -258,7 +262,8 @@ static void generate(struct generator *g)
 
 static struct profile *profile_of(const struct plan *plan, uint64_t *observed)
 {
-	struct generator g = {.r = {plan->seed * 2654435761u + 88172645463325252ull}, .plan = plan, .next_pid = 100, .latest = START};
+	struct generator g = {
+		.r = {plan->seed * 2654435761u + 88172645463325252ull}, .plan = plan, .next_pid = 100, .latest = START};
 	struct aggregator_options opt = {
 		.start_ns = START, .max_rows = plan->max_rows, .window_events = 500, .window_duty_percent = 100};
 	struct profile *p = NULL;
@@ -310,8 +315,13 @@ static void test_disorder_and_losses_never_break_a_sum(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 20; seed++) {
-		struct plan plan = {
-			.seed = seed, .events = 5000, .processes = 6, .channels = 8, .disorder = true, .losses = seed % 2, .churn = seed % 3};
+		struct plan plan = {.seed = seed,
+				    .events = 5000,
+				    .processes = 6,
+				    .channels = 8,
+				    .disorder = true,
+				    .losses = seed % 2,
+				    .churn = seed % 3};
 		struct profile *p = profile_of(&plan, NULL);
 		assert_true(plan.losses ? check_profile(p) : check_exact_profile(p));
 		assert_true((p->meta.lost_ns > 0) == plan.losses);
@@ -323,7 +333,8 @@ static void test_few_rows_lose_detail_but_no_time(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 3; seed++) {
-		struct plan plan = {.seed = seed, .events = 12000, .processes = 12, .channels = 40, .churn = seed % 2, .max_rows = 256};
+		struct plan plan = {
+			.seed = seed, .events = 12000, .processes = 12, .channels = 40, .churn = seed % 2, .max_rows = 256};
 		struct plan wide = plan;
 		wide.max_rows = 1000000;
 		uint64_t observed;
@@ -351,7 +362,8 @@ static void test_sampled_traces_conserve_every_nanosecond(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 16; seed++) {
-		struct plan plan = {.seed = seed, .events = 4000, .processes = 5, .channels = 6, .ticks = true, .churn = seed % 2};
+		struct plan plan = {
+			.seed = seed, .events = 4000, .processes = 5, .channels = 6, .ticks = true, .churn = seed % 2};
 		uint64_t observed;
 		struct profile *p = profile_of(&plan, &observed);
 		assert_true(check_profile(p));
@@ -370,14 +382,15 @@ static void describe(const struct profile *p, FILE *out)
 		fprintf(out, "P %d %d %s %u %llu\n", p->processes[i].pid, p->processes[i].ppid, p->processes[i].comm,
 			p->processes[i].n_siblings, (unsigned long long)p->processes[i].observed_ns);
 	for (size_t i = 0; i < p->n_threads; i++)
-		fprintf(out, "T %d %d %llu\n", p->threads[i].pid, p->threads[i].tid, (unsigned long long)p->threads[i].ledger.on_cpu_ns);
+		fprintf(out, "T %d %d %llu\n", p->threads[i].pid, p->threads[i].tid,
+			(unsigned long long)p->threads[i].ledger.on_cpu_ns);
 	for (size_t i = 0; i < p->n_waits; i++)
-		fprintf(out, "W %d %d %d %u %u %llu %llu %.3f\n", p->waits[i].pid, p->waits[i].tid, p->waits[i].cls, p->waits[i].channel,
-			p->waits[i].stack_ix, (unsigned long long)p->waits[i].count, (unsigned long long)p->waits[i].blocked_ns,
-			hist_quantile(&p->waits[i].hist, 0.5));
+		fprintf(out, "W %d %d %d %u %u %llu %llu %.3f\n", p->waits[i].pid, p->waits[i].tid, p->waits[i].cls,
+			p->waits[i].channel, p->waits[i].stack_ix, (unsigned long long)p->waits[i].count,
+			(unsigned long long)p->waits[i].blocked_ns, hist_quantile(&p->waits[i].hist, 0.5));
 	for (size_t i = 0; i < p->n_edges; i++)
-		fprintf(out, "E %d %d %u %u %u %d %llu %.3f\n", p->edges[i].waiter_pid, p->edges[i].waker_pid, p->edges[i].channel,
-			p->edges[i].waiter_stack_ix, p->edges[i].waker_stack_ix, p->edges[i].confidence,
+		fprintf(out, "E %d %d %u %u %u %d %llu %.3f\n", p->edges[i].waiter_pid, p->edges[i].waker_pid,
+			p->edges[i].channel, p->edges[i].waiter_stack_ix, p->edges[i].waker_stack_ix, p->edges[i].confidence,
 			(unsigned long long)p->edges[i].blocked_ns, size_hist_quantile(&p->edges[i].bytes, 0.5));
 	for (size_t i = 0; i < p->n_pairs; i++)
 		fprintf(out, "R %d %d %llu\n", p->pairs[i].pid_a, p->pairs[i].pid_b, (unsigned long long)p->pairs[i].turns);
