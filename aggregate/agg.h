@@ -26,6 +26,7 @@
 #define AGG_SHORT_LIFE 10	/* short-lived: less than a tenth of the observation */
 #define PRESSURE_ADMITS 64 /* under pressure, one in so many new rows gets its full key */
 #define PRESSURE_MOST 4	   /* waker stack, both stacks, waker, channel are given up */
+#define AGG_RECENT_THREADS 256 /* the latest to end can still be named as wakers */
 #define AGG_COMPACT_THREADS 4096 /* ended threads, and */
 #define AGG_COMPACT_PROCS 1024	/* ended processes, that make a compaction worthwhile */
 

@@ -92,6 +92,7 @@ static void end_thread(struct aggregator *a, uint32_t thread, uint64_t time_ns)
 	}
 	h->ended = true;
 	h->ended_ns = h->account.cursor_ns;
+	h->end_serial = ++a->tree.n_ended;
 	a->tree.ended_threads++;
 	window_buffer_thread_end(&a->window, &a->tree, thread);
 }
@@ -241,7 +242,7 @@ static void on_thread(struct aggregator *a, const struct event *ev)
 	uint32_t old = intmap_get(&a->tree.by_tid, (uint32_t)e->tid), ix = old == INTMAP_NONE ? 0 : tree_thread(&a->tree, old);
 	const struct thread *had = &a->tree.threads[ix];
 	bool other = ix && had->introduced && tree_proc(&a->tree, had->proc) != proc;
-	uint32_t again = ix && had->ended && !other ? ix : 0;
+	uint32_t again = ix && ix == old && had->ended && had->n_siblings == 1 && !other ? ix : 0;
 	if (other)
 		end_thread(a, ix, ev->time_ns);
 	if (!ix || had->ended)

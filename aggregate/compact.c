@@ -384,8 +384,10 @@ static void resolve_aliases(struct aggregator *a)
 		if (t->procs[i].used && t->procs[i].parent)
 			t->procs[i].parent = tree_proc(t, t->procs[i].parent);
 	for (size_t i = 1; i < t->n_threads; i++) {
-		if (t->threads[i].used)
+		if (t->threads[i].used) {
 			t->threads[i].proc = tree_proc(t, t->threads[i].proc);
+			t->threads[i].into = t->threads[i].into ? tree_thread(t, (uint32_t)i) : 0;
+		}
 		t->threads[i].last_row = 0;
 		ticks_resolve(a, (uint32_t)i);
 	}
@@ -406,12 +408,18 @@ static void resolve_aliases(struct aggregator *a)
 	a->last_thread = 0;
 }
 
+/* Threads that have just ended keep their slot as an alias: their parent's wait for them is told after their end. */
+static bool thread_releasable(const struct tree *t, const struct thread *h)
+{
+	return h->used && (h->dropped || (h->into && h->end_serial + AGG_RECENT_THREADS <= t->n_ended));
+}
+
 /* A live thread outside the tree whose process was folded keeps its slot: it may wake again. */
 static void release_folded(struct aggregator *a)
 {
 	struct tree *t = &a->tree;
 	for (uint32_t i = 1; i < t->n_threads; i++)
-		if (t->threads[i].used && (t->threads[i].into || t->threads[i].dropped))
+		if (thread_releasable(t, &t->threads[i]))
 			tree_release_thread(t, i);
 	for (uint32_t i = 1; i < t->n_procs; i++)
 		if (t->procs[i].used && t->procs[i].into)

@@ -188,8 +188,10 @@ static void begin_period(struct ticks *k, const struct ev_counts *exact, uint64_
 /* A thread that was blocked in a period without being seen so was most likely blocked as in the period before. */
 static void borrow_prior(struct ticks *k)
 {
-	for (uint32_t i = 0; i < k->n_prior && k->n < MAX_STATES; i++)
-		k->states[k->n++] = k->prior[i];
+	for (uint32_t i = 0; i < k->n_prior && k->n < MAX_STATES; i++) {
+		k->states[k->n] = k->prior[i];
+		k->states[k->n++].waits = 0; /* none was seen now: how many there were is for the counters to say */
+	}
 }
 
 /* The counters of a thread that went before they could be read again: at the last period's rates. */

@@ -7,6 +7,12 @@
 /* Linux never gives out pids above PID_MAX_LIMIT (4 * 1024 * 1024 on 64 bits). */
 #define FIRST_IMPOSSIBLE_PID (4 * 1024 * 1024 + 1)
 
+/* A number that no process or thread can have: what bore a number that is borne again goes under such a one. */
+static int32_t impossible_id(struct tree *t)
+{
+	return (int32_t)(FIRST_IMPOSSIBLE_PID + t->reused_pids++ % (INT32_MAX - FIRST_IMPOSSIBLE_PID));
+}
+
 bool tree_init(struct tree *t)
 {
 	*t = (struct tree){.n_procs = 1, .n_threads = 1};
@@ -105,7 +111,7 @@ uint32_t tree_proc_new(struct tree *t, int32_t pid, uint64_t time_ns, int32_t *r
 	if (old != INTMAP_NONE) {
 		struct proc *p = &t->procs[tree_proc(t, old)];
 		if (p->row_pid == pid) {
-			p->row_pid = (int32_t)(FIRST_IMPOSSIBLE_PID + t->reused_pids++ % (INT32_MAX - FIRST_IMPOSSIBLE_PID));
+			p->row_pid = impossible_id(t);
 			*renamed_pid = p->row_pid;
 		}
 	}
@@ -114,10 +120,14 @@ uint32_t tree_proc_new(struct tree *t, int32_t pid, uint64_t time_ns, int32_t *r
 
 uint32_t tree_thread_new(struct tree *t, int32_t tid, uint32_t proc, uint64_t time_ns)
 {
-	uint32_t ix = thread_slot(t);
+	uint32_t ix = thread_slot(t), old = intmap_get(&t->by_tid, (uint32_t)tid);
 	t->epoch++;
 	if (!ix)
 		return 0;
+	/* A row that stands for many ended threads goes under the tid of one of them: no longer, once that is borne again. */
+	struct thread *row = old == INTMAP_NONE ? NULL : &t->threads[tree_thread(t, old)];
+	if (row && row->n_siblings > 1 && row->tid == tid)
+		row->tid = impossible_id(t);
 	t->threads[ix] = (struct thread){.tid = tid, .proc = proc, .used = true, .n_siblings = 1};
 	account_start(&t->threads[ix].account, time_ns);
 	if (!intmap_put(&t->by_tid, (uint32_t)tid, ix)) {

@@ -62,6 +62,7 @@ struct thread {
 	char comm[16];
 	uint32_t n_siblings;
 	uint64_t started_ns, ended_ns; /* of the row */
+	uint64_t end_serial;	       /* it was the so-manieth to end */
 	uint64_t observed_ns;	       /* of those folded into this one; its own is account's */
 	struct account account;
 	uint64_t folded_count, folded_ns; /* short preemptions, as accounted */
@@ -85,6 +86,7 @@ struct tree {
 	struct intmap by_pid, by_tid; /* the present bearer of the number, alive or just ended */
 	uint32_t epoch; /* changes whenever a tid gets another index */
 	uint32_t ended_procs, ended_threads, outside_procs; /* since the last compaction: what makes the next one worthwhile */
+	uint64_t n_ended;				    /* threads, ever: what thread.end_serial counts */
 	uint64_t reused_pids;				    /* numbers given to processes whose pid was reused */
 };
 
