@@ -21,6 +21,7 @@
 enum diff_metric {
 	DIFF_WALL = 0,	    /* ns: wall time of the run */
 	DIFF_CPU,	    /* ns on a CPU */
+	DIFF_USER_CPU,	    /* of it outside the kernel: the samples' share of the exact time */
 	DIFF_RUN_QUEUE,	    /* ns runnable, without a CPU */
 	DIFF_BLOCKED,	    /* ns waiting, without idle */
 	DIFF_IDLE,	    /* ns in waits that lie on nobody's way */

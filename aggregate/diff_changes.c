@@ -37,7 +37,8 @@ static const struct {
 	{DIFF_READS, DIFF_BY_PROCESS},
 	{DIFF_PROCESSES, DIFF_BY_PROCESS},
 	{DIFF_CPU, DIFF_BY_PROCESS},
-	{DIFF_CPU, DIFF_BY_PROCESS | DIFF_BY_FUNCTION},
+	{DIFF_USER_CPU, DIFF_BY_PROCESS},
+	{DIFF_USER_CPU, DIFF_BY_PROCESS | DIFF_BY_FUNCTION},
 	{DIFF_WAITS, DIFF_BY_PROCESS | DIFF_BY_CLASS},
 	{DIFF_BLOCKED, DIFF_BY_PROCESS | DIFF_BY_CLASS},
 	{DIFF_RUN_QUEUE, DIFF_BY_PROCESS},
@@ -102,11 +103,10 @@ static unsigned depth(const struct diff *d, const struct diff_series *s)
 		return 5;
 	case DIFF_WAITS:
 		return s->key.cls == WC_FUTEX || s->key.cls == WC_LOCK || s->key.cls == WC_GIL ? 4 : 0;
-	case DIFF_CPU:
-		if (s->key.process == DIFF_ANY)
-			return 0;
-		/* Nobody edits the kernel; its time grows with what is asked of it, and with the neighbours. */
-		return s->key.function == DIFF_ANY ? 1 : d->functions[s->key.function].in_kernel ? 2 : 3;
+	case DIFF_USER_CPU:
+		return s->key.function != DIFF_ANY ? 3 : 2;
+	case DIFF_CPU: /* nobody edits the kernel: its time grows with what is asked of it, and with the neighbours */
+		return s->key.process != DIFF_ANY ? 1 : 0;
 	default:
 		return 0;
 	}
@@ -116,7 +116,7 @@ static unsigned depth(const struct diff *d, const struct diff_series *s)
  * largest factor. */
 static double score(const struct diff *d, const struct diff_series *s)
 {
-	double size = s->metric == DIFF_CPU ? s->share : s->share * log_change(s) / 3;
+	double size = s->metric == DIFF_CPU || s->metric == DIFF_USER_CPU ? s->share : s->share * log_change(s) / 3;
 
 	return depth(d, s) + (s->metric == DIFF_ROUND_TRIPS ? 1.3 * size : size) / 1.3;
 }
@@ -150,7 +150,7 @@ static int add_changes(struct diff *d, enum diff_metric m, unsigned by)
 {
 	struct diff_series *s, *grown;
 	size_t n, kept = 0;
-	int rc = diff_group(d, m, m == DIFF_WALL && d->norm == DIFF_PER_SECOND ? DIFF_PER_RUN : d->norm, by, NULL, &s, &n);
+	int rc = diff_group(d, m, d->norm, by, NULL, &s, &n);
 
 	if (rc != 0)
 		return rc;
@@ -191,7 +191,10 @@ static int cmp_change(const void *a, const void *b, void *ctx)
 int diff_changes_build(struct diff *d)
 {
 	for (size_t i = 0; i < sizeof overview / sizeof *overview; i++) {
-		int rc = add_changes(d, overview[i].metric, overview[i].by);
+		int rc;
+		if (overview[i].metric == DIFF_WALL && d->norm == DIFF_PER_SECOND) /* how long one looked */
+			continue;
+		rc = add_changes(d, overview[i].metric, overview[i].by);
 		if (rc != 0)
 			return rc;
 	}

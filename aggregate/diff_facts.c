@@ -161,11 +161,15 @@ static void add_cpu(struct run *r)
 	for (size_t i = 0; i < r->p->n_cpu; i++) {
 		uint32_t row = diff_row_of_pid(r->b, r->ix, r->p->cpu[i].pid);
 		struct diff_key key = no_key;
+		double ns;
 		if (row == IX_NONE || !r->p->processes[row].in_tree || est[row] == 0)
 			continue;
 		key.process = r->b->role_of[r->ix][row];
 		set_site(r, &key, r->p->cpu[i].stack_ix);
-		add(r, DIFF_CPU, &key, (double)r->p->cpu[i].est_ns / est[row] * (double)r->p->processes[row].ledger.on_cpu_ns);
+		ns = (double)r->p->cpu[i].est_ns / est[row] * (double)r->p->processes[row].ledger.on_cpu_ns;
+		add(r, DIFF_CPU, &key, ns);
+		if (key.function != DIFF_ANY && !r->b->d->functions[key.function].in_kernel)
+			add(r, DIFF_USER_CPU, &key, ns);
 	}
 	free(est);
 }

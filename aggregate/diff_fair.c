@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define TIMES                                                                                                                    \
-	(1u << DIFF_WALL | 1u << DIFF_CPU | 1u << DIFF_RUN_QUEUE | 1u << DIFF_BLOCKED | 1u << DIFF_IDLE | 1u << DIFF_CRITICAL)
+	(1u << DIFF_WALL | 1u << DIFF_CPU | 1u << DIFF_USER_CPU | 1u << DIFF_RUN_QUEUE | 1u << DIFF_BLOCKED | 1u << DIFF_IDLE |  \
+	 1u << DIFF_CRITICAL)
 /* What every backend knows alike: the kernel's own counters and clocks. */
 #define SAME_IN_ALL_BACKENDS (1u << DIFF_WALL | 1u << DIFF_CPU | 1u << DIFF_PROCESSES)
 #define LENGTHS_DIFFER 1.05 /* attached runs: more than that, and sums say how long one looked */

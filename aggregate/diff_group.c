@@ -22,6 +22,7 @@ static const struct metric {
 } metrics[DIFF_METRIC_COUNT] = {
 	[DIFF_WALL] = {"wall", "ns", 0, 0, 0, DIFF_WALL},
 	[DIFF_CPU] = {"cpu", "ns", DIFF_BY_PROCESS | DIFF_BY_FUNCTION | DIFF_BY_STACK, 0, 0, DIFF_CPU},
+	[DIFF_USER_CPU] = {"user_cpu", "ns", DIFF_BY_PROCESS | DIFF_BY_FUNCTION | DIFF_BY_STACK, 0, 0, DIFF_CPU},
 	[DIFF_RUN_QUEUE] = {"run_queue", "ns", DIFF_BY_PROCESS, 0, 0, DIFF_WALL},
 	[DIFF_BLOCKED] = {"blocked", "ns", DIFF_BY_PROCESS | FROM_EDGES, DIFF_BY_PEER, FACT_BLOCKED_ON, DIFF_WALL},
 	[DIFF_IDLE] = {"idle", "ns", DIFF_BY_PROCESS | (FROM_EDGES & ~DIFF_BY_PEER), 0, 0, DIFF_WALL},

@@ -16,7 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MATTERS_SHARE 0.01 /* of the tree's whole */
+#define MATTERS_SHARE 0.01   /* of the tree's whole */
+#define MATTERS_SAMPLED 0.03 /* the same of what rests on samples: a small part of few samples is mostly noise */
 /* A change below these, per run, is a trifle whatever its percentage. */
 #define MATTERS_NS 1e6
 #define MATTERS_BYTES 1000
@@ -51,7 +52,8 @@ static bool matters(const struct diff *d, const struct diff_rule *r, const struc
 	const char *unit = diff_metric_unit(s->metric);
 
 	/* Messages are counted exactly: a pair that talks little beside one that talks much is still judged. */
-	if ((r->wild || !r->by) && s->metric != DIFF_MESSAGES && s->share < MATTERS_SHARE)
+	if ((r->wild || !r->by) && s->metric != DIFF_MESSAGES &&
+	    s->share < (s->metric == DIFF_USER_CPU ? MATTERS_SAMPLED : MATTERS_SHARE))
 		return false;
 	if (s->metric == DIFF_MESSAGE_BYTES)
 		return true;

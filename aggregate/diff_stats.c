@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Above this the normal approximation differs in the fourth digit. */
+/* Above this the normal approximation is off by less than 0.003. */
 #define EXACT_MAX 20
 
 /* P(U <= u) for all u of n and m values without ties: the largest of all is one of n with probability n/(n+m), and then exceeds m

@@ -92,6 +92,7 @@ struct words words_metric(const struct diff *d, const struct diff_series *s)
 	static const char *const names[DIFF_METRIC_COUNT] = {
 		[DIFF_WALL] = "wall time",
 		[DIFF_CPU] = "CPU time",
+		[DIFF_USER_CPU] = "user CPU time",
 		[DIFF_RUN_QUEUE] = "time without a CPU",
 		[DIFF_BLOCKED] = "blocked time",
 		[DIFF_IDLE] = "idle time",
@@ -126,8 +127,7 @@ static struct words function_words(const struct diff *d, uint32_t function)
 {
 	if (function == DIFF_ANY)
 		return say("unsampled code");
-	return say("%s (%s)%s", d->functions[function].name, d->functions[function].where,
-		   d->functions[function].in_kernel ? ", kernel side," : "");
+	return say("%s (%s)", d->functions[function].name, d->functions[function].where);
 }
 
 static const char *over(enum channel_kind k)
@@ -191,7 +191,7 @@ static struct words place_words(const struct diff *d, const struct diff_series *
 	struct words w = say("%s", "");
 
 	if (s->key.function != DIFF_ANY || s->key.process == DIFF_ANY ||
-	    !(s->metric == DIFF_CPU || s->metric == DIFF_WAITS || s->metric == DIFF_BLOCKED))
+	    !(s->metric == DIFF_CPU || s->metric == DIFF_USER_CPU || s->metric == DIFF_WAITS || s->metric == DIFF_BLOCKED))
 		return w;
 	if (diff_split(d, s, DIFF_BY_FUNCTION, &parts, &n) != 0)
 		return w;
@@ -228,7 +228,7 @@ struct words words_stack(const struct diff *d, const struct diff_series *s)
 	struct words w;
 	char *at = w.s;
 
-	if (s->metric != DIFF_CPU && strncmp(stack, kernel, sizeof kernel - 1) == 0)
+	if (s->metric != DIFF_CPU && s->metric != DIFF_USER_CPU && strncmp(stack, kernel, sizeof kernel - 1) == 0)
 		stack += sizeof kernel - 1;
 	w = say("%s", stack);
 	for (unsigned i = 0; i < STACK_FRAMES && at; i++)
