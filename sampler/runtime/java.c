@@ -307,16 +307,6 @@ static void tell_role(struct java_process *p, struct runtime_env *env, pid_t tid
 		put(o, 0, p->role_ids[role]);
 }
 
-static void verify_methods(struct java_process *p, struct runtime_env *env, const struct walk *w, uint64_t *list)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < w->n; i++)
-		if (w->frames[i].blob->kind == JAVA_INTERPRETER)
-			list[n++] = w->frames[i].method;
-	java_methods_verify(p, env->memory, list, n);
-}
-
 static size_t stack(void *state, struct runtime_env *env, const struct runtime_thread *t, struct runtime_frame *out, size_t max,
 		    struct runtime_stack_info *info)
 {
@@ -343,7 +333,6 @@ static size_t stack(void *state, struct runtime_env *env, const struct runtime_t
 			break;
 		}
 	}
-	verify_methods(p, env, &w, s->list);
 	tell(p, env, &w, n, &o, info);
 	if (!info->managed_frames)
 		tell_role(p, env, t->tid, &o);

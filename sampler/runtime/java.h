@@ -86,7 +86,7 @@ struct java_blob {
 bool java_heaps_read(struct java_process *p, struct target_memory *m);
 bool java_in_heaps(const struct java_process *p, uint64_t pc);
 const struct java_blob *java_blob_at(struct java_process *p, struct target_memory *m, uint64_t pc);
-/* Checks in one read that the blobs of these pcs still are what the cache holds; returns false when one was not (and is forgotten). */
+/* Checks that the blobs of these pcs still are what the cache holds; returns false when one was not (and is forgotten). */
 bool java_blobs_verify(struct java_process *p, struct target_memory *m, const uint64_t *pcs, size_t n);
 
 struct java_scope {
@@ -109,8 +109,6 @@ uint32_t java_method_id(struct java_process *p, struct runtime_env *env, uint64_
 int32_t java_bci(struct java_process *p, struct target_memory *m, uint64_t method, uint64_t bcp);
 /* Line of a bytecode index in a compressed line table; 0 none. */
 uint32_t java_line(const uint8_t *table, size_t len, int32_t bci, unsigned excluded);
-/* Checks in one read that these Methods still are what the cache holds: saves a read per frame. */
-void java_methods_verify(struct java_process *p, struct target_memory *m, const uint64_t *addrs, size_t n);
 /* UNSIGNED5 as it was up to JDK 19 (excluded 0) and since (excluded 1). Reads at *at, moves it. */
 uint32_t java_unsigned5(const uint8_t *bytes, size_t len, size_t *at, unsigned excluded);
 void java_methods_free(struct java_process *p);

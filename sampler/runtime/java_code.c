@@ -17,11 +17,11 @@
 #define MAX_BLOBS 200000
 #define MAX_PCS 400000
 #define MAX_SCOPES 128
-#define BATCH 32
 #define HEAD 384 /* of an nmethod: 352 bytes in 17, 224 in 25 */
 
 struct blob { /* what java_blob_at hands out is its first member */
 	struct java_blob b;
+	uint64_t checked; /* java_process.walk of its last comparison */
 	UT_hash_handle hh;
 };
 
@@ -239,56 +239,34 @@ const struct java_blob *java_blob_at(struct java_process *p, struct target_memor
 	return &b->b;
 }
 
-static bool check_batch(struct java_process *p, struct target_memory *m, struct blob **blobs, unsigned n)
+static bool blob_changed(struct java_process *p, struct target_memory *m, const struct java_blob *b)
 {
-	uint8_t heads[BATCH][HEAD];
-	struct iovec local[BATCH] = {0}, remote[BATCH] = {0};
-	uint64_t whole;
-	bool ok = true;
+	const struct java_layout *l = &p->layout;
+	uint64_t now[3] = {0}, size;
+	uint8_t head[HEAD];
 
-	for (unsigned i = 0; i < n; i++) {
-		local[i] = (struct iovec){heads[i], HEAD};
-		remote[i] = (struct iovec){(void *)(uintptr_t)blobs[i]->b.addr, HEAD};
-	}
-	whole = target_read_many(m, local, remote, n);
-	for (unsigned i = 0; i < n; i++) {
-		uint64_t now[3];
-		if (!(whole & 1ull << i))
-			continue; /* gone: what we knew stays the best answer */
-		identity_of(&p->layout, heads[i], is_compiled(&blobs[i]->b), now);
-		if (memcmp(now, blobs[i]->b.identity, sizeof now) != 0)
-			ok = false;
-	}
-	return ok;
+	/* Up to the last of the fields compared: nmethods are large, their heads small. */
+	size = (uint64_t)(l->nm_compile_id > method_field(l) + 4 ? l->nm_compile_id + 4 : method_field(l) + 8);
+	if (size > HEAD || target_read(m, b->addr, head, size))
+		return false; /* gone: what we knew stays the best answer */
+	identity_of(l, head, true, now);
+	return memcmp(now, b->identity, sizeof now) != 0;
 }
 
 bool java_blobs_verify(struct java_process *p, struct target_memory *m, const uint64_t *pcs, size_t n)
 {
-	struct blob *batch[BATCH];
-	unsigned k = 0;
-	bool ok = true;
-
-	for (size_t i = 0; i < n && ok; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct java_pc *e;
-		unsigned seen = 0;
 		HASH_FIND(hh, p->pcs, &pcs[i], sizeof pcs[i], e);
-		if (!e || !is_compiled(&e->blob->b))
+		if (!e || !is_compiled(&e->blob->b) || e->blob->checked == p->walk)
 			continue; /* stubs and the interpreter live as long as the VM */
-		while (seen < k && batch[seen] != e->blob)
-			seen++;
-		if (seen < k)
-			continue;
-		batch[k++] = e->blob;
-		if (k == BATCH) {
-			ok = check_batch(p, m, batch, k);
-			k = 0;
+		e->blob->checked = p->walk;
+		if (blob_changed(p, m, &e->blob->b)) {
+			blobs_clear(p); /* rare: a method was thrown out and its place used again */
+			return false;
 		}
 	}
-	if (ok && k)
-		ok = check_batch(p, m, batch, k);
-	if (!ok)
-		blobs_clear(p); /* rare: a method was thrown out and its place used again */
-	return ok;
+	return true;
 }
 
 /* Scope stream offset for a pc; -1: none. */

@@ -188,8 +188,10 @@ static struct java_method *method_get(struct java_process *p, struct target_memo
 	if (e && e->verified == p->walk)
 		return e;
 	const_method = target_u64(m, addr + (uint32_t)l->method_const);
-	if (e && (!const_method || e->const_method == const_method)) /* unreadable: the process is gone, the name stays */
+	if (e && (!const_method || e->const_method == const_method)) { /* unreadable: the process is gone, the name stays */
+		e->verified = p->walk;
 		return e;
+	}
 	if (e) {
 		HASH_DEL(p->methods, e);
 		method_free(e);
@@ -214,32 +216,6 @@ static struct java_method *method_get(struct java_process *p, struct target_memo
 	p->line_bytes += e->lines_len;
 	HASH_ADD(hh, p->methods, addr, sizeof e->addr, e);
 	return e;
-}
-
-void java_methods_verify(struct java_process *p, struct target_memory *m, const uint64_t *addrs, size_t n)
-{
-	struct iovec local[64], remote[64];
-	struct java_method *entries[64];
-	uint64_t now[64], whole;
-	unsigned k = 0;
-
-	for (size_t i = 0; i < n && k < 64; i++) {
-		struct java_method *e;
-		HASH_FIND(hh, p->methods, &addrs[i], sizeof addrs[i], e);
-		if (!e || e->verified == p->walk)
-			continue;
-		e->verified = p->walk; /* once */
-		entries[k] = e;
-		local[k] = (struct iovec){&now[k], 8};
-		remote[k] = (struct iovec){(void *)(uintptr_t)(e->addr + (uint32_t)p->layout.method_const), 8};
-		k++;
-	}
-	if (!k)
-		return;
-	whole = target_read_many(m, local, remote, k);
-	for (unsigned i = 0; i < k; i++)
-		if ((whole & 1ull << i) && now[i] != entries[i]->const_method)
-			entries[i]->verified = 0; /* method_get looks again */
 }
 
 static uint32_t unresolved(struct java_process *p, struct runtime_env *env)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * See memory.h. The cache is direct-mapped by page number and invalidated by a generation count, so that starting a walk costs nothing.
+ * A page is cut into sectors: a miss fetches the whole page (where one word is wanted, its neighbours will be), a hint only the sectors
+ * that the last walk of the same thread looked at, all of them in one call.
  */
 #include "sampler/runtime/memory.h"
 
@@ -11,9 +13,14 @@
 #define PAGE 4096ull
 #define SLOTS 128 /* 512 KiB: a 16 KiB frame chunk, thread states and code objects of one walk fit many times */
 
+#define SECTOR 512
+#define ALL_SECTORS 0xffu
+#define MAX_PIECES 64 /* of one process_vm_readv */
+
 struct page {
 	uint64_t number;
 	uint64_t generation;
+	uint8_t valid, touched; /* a bit per sector */
 	uint8_t *bytes;
 };
 
@@ -24,6 +31,8 @@ struct target_memory {
 	const struct unwind_memory *snapshot;
 	uint64_t generation, failures;
 	struct page pages[SLOTS];
+	uint8_t used[SLOTS]; /* slots filled in this walk, in order */
+	unsigned n_used;
 	uint8_t *pool;
 };
 
@@ -59,11 +68,25 @@ void target_memory_begin(struct target_memory *m, pid_t pid, const struct unwind
 	m->pid = pid;
 	m->snapshot = snapshot && snapshot->stack_len ? snapshot : NULL;
 	m->generation++;
+	m->n_used = 0;
 }
 
 static struct page *page_slot(struct target_memory *m, uint64_t number)
 {
 	return &m->pages[(number ^ number >> 7) % SLOTS];
+}
+
+/* The slot of a page, taken for this walk. */
+static struct page *page_take(struct target_memory *m, uint64_t number)
+{
+	struct page *p = page_slot(m, number);
+
+	if (p->generation != m->generation)
+		m->used[m->n_used++] = (uint8_t)(p - m->pages);
+	p->number = number;
+	p->generation = m->generation;
+	p->valid = p->touched = 0;
+	return p;
 }
 
 static ssize_t read_now(struct target_memory *m, uint64_t addr, void *buf, size_t len)
@@ -79,18 +102,27 @@ static ssize_t read_now(struct target_memory *m, uint64_t addr, void *buf, size_
 	return n < 0 ? -errno : n;
 }
 
-/* The cached page, or NULL when it cannot be read. */
-static const uint8_t *page_get(struct target_memory *m, uint64_t number)
+/* The sectors of a page that at..at+len lies in. */
+static uint8_t sectors(size_t at, size_t len)
+{
+	unsigned first = (unsigned)(at / SECTOR), last = (unsigned)((at + len - 1) / SECTOR);
+
+	return (uint8_t)(ALL_SECTORS >> (7 - last) & ALL_SECTORS << first);
+}
+
+/* The cached page with those sectors, or NULL when it cannot be read. */
+static const uint8_t *page_get(struct target_memory *m, uint64_t number, uint8_t want)
 {
 	struct page *p = page_slot(m, number);
 
-	if (p->generation == m->generation && p->number == number)
-		return p->bytes;
-	p->generation = 0;
-	if (read_now(m, number * PAGE, p->bytes, PAGE) != (ssize_t)PAGE)
-		return NULL;
-	p->number = number;
-	p->generation = m->generation;
+	if (p->generation != m->generation || p->number != number)
+		p = page_take(m, number);
+	if ((p->valid & want) != want) {
+		if (read_now(m, number * PAGE, p->bytes, PAGE) != (ssize_t)PAGE)
+			return NULL;
+		p->valid = ALL_SECTORS;
+	}
+	p->touched |= want;
 	return p->bytes;
 }
 
@@ -117,7 +149,7 @@ int target_read(struct target_memory *m, uint64_t addr, void *buf, size_t len)
 		return 0;
 	while (len > 0) {
 		size_t at = addr % PAGE, part = PAGE - at < len ? PAGE - at : len;
-		const uint8_t *bytes = page_get(m, addr / PAGE);
+		const uint8_t *bytes = page_get(m, addr / PAGE, sectors(at, part));
 		if (!bytes) {
 			/* A page may be absent only in a test's memory or at its edge: ask for the very bytes. */
 			if (read_now(m, addr, out, part) != (ssize_t)part) {
@@ -160,29 +192,53 @@ uint64_t target_read_many(struct target_memory *m, const struct iovec *local, co
 	return whole;
 }
 
-void target_prefetch(struct target_memory *m, uint64_t addr, size_t len)
+/* A run of sectors becomes one piece. */
+static unsigned add_pieces(struct page *p, uint8_t mask, struct iovec *local, struct iovec *remote, struct page **of, uint8_t *bits, unsigned n)
 {
-	uint64_t first = addr / PAGE, count = (addr + len + PAGE - 1) / PAGE - first;
-	struct iovec local[16], remote[16];
+	for (unsigned first = 0; first < 8 && n < MAX_PIECES; first++) {
+		unsigned end = first;
+		while (end < 8 && mask & 1u << end)
+			end++;
+		if (end == first)
+			continue;
+		local[n] = (struct iovec){p->bytes + first * SECTOR, (end - first) * SECTOR};
+		remote[n] = (struct iovec){(void *)(uintptr_t)(p->number * PAGE + first * SECTOR), (end - first) * SECTOR};
+		of[n] = p;
+		bits[n++] = sectors(first * SECTOR, (end - first) * SECTOR);
+		first = end;
+	}
+	return n;
+}
+
+void target_memory_expect(struct target_memory *m, const struct target_hint *h)
+{
+	struct iovec local[MAX_PIECES], remote[MAX_PIECES];
+	struct page *of[MAX_PIECES];
+	uint8_t bits[MAX_PIECES];
+	unsigned n = 0;
 	uint64_t whole;
 
-	if (m->read || m->pid <= 0 || count < 2)
+	if (m->pid <= 0)
 		return;
-	if (count > 16)
-		count = 16;
-	for (unsigned i = 0; i < count; i++) {
-		struct page *p = page_slot(m, first + i);
-		p->generation = 0;
-		local[i] = (struct iovec){p->bytes, PAGE};
-		remote[i] = (struct iovec){(void *)(uintptr_t)((first + i) * PAGE), PAGE};
+	for (unsigned i = 0; i < h->n && n < MAX_PIECES; i++) {
+		struct page *p = page_slot(m, h->pages[i] >> 8);
+		if (p->generation == m->generation)
+			continue; /* two pages of one slot: the second is fetched when it is looked at */
+		n = add_pieces(page_take(m, h->pages[i] >> 8), (uint8_t)h->pages[i], local, remote, of, bits, n);
 	}
-	whole = target_read_many(m, local, remote, (unsigned)count);
-	for (unsigned i = 0; i < count; i++) {
-		struct page *p = page_slot(m, first + i);
-		if (whole & 1ull << i) {
-			p->number = first + i;
-			p->generation = m->generation;
-		}
+	whole = n ? target_read_many(m, local, remote, n) : 0;
+	for (unsigned i = 0; i < n; i++)
+		if (whole & 1ull << i)
+			of[i]->valid |= bits[i];
+}
+
+void target_memory_learn(const struct target_memory *m, struct target_hint *h)
+{
+	h->n = 0;
+	for (unsigned i = 0; i < m->n_used && h->n < TARGET_HINT_PAGES; i++) {
+		const struct page *p = &m->pages[m->used[i]];
+		if (p->generation == m->generation && p->touched)
+			h->pages[h->n++] = p->number << 8 | p->touched;
 	}
 }
 

@@ -25,8 +25,16 @@ int target_read(struct target_memory *m, uint64_t addr, void *buf, size_t len);
 /* One piece each into local[i] (no cache): fetches all in one system call where the reader allows. Bit i of the result says that
  * piece i came whole. n <= 64. */
 uint64_t target_read_many(struct target_memory *m, const struct iovec *local, const struct iovec *remote, unsigned n);
-/* Fetches the pages of addr..addr+len in one call, as far as they can be read. */
-void target_prefetch(struct target_memory *m, uint64_t addr, size_t len);
+/* What a walk looked at (pages << 8 | sectors of 512 bytes), so that the next walk of the same thread can fetch it in one call. */
+#define TARGET_HINT_PAGES 40
+struct target_hint {
+	uint32_t n;
+	uint64_t pages[TARGET_HINT_PAGES];
+};
+/* After begin: fetches what the hint names. A wrong hint costs its bytes and nothing else. */
+void target_memory_expect(struct target_memory *m, const struct target_hint *h);
+/* Before the next begin: what this walk looked at. */
+void target_memory_learn(const struct target_memory *m, struct target_hint *h);
 
 /* Fixed-size looks; 0 when unreadable (providers treat a null pointer and an unreadable one alike). */
 uint64_t target_u64(struct target_memory *m, uint64_t addr);

@@ -85,7 +85,7 @@ size_t python_walk(struct python_process *p, struct target_memory *m, pid_t tid,
 /* ---- python_code.c ---- */
 struct python_code_cache *python_codes_new(struct python_code_cache *parent); /* parent is shared, may be NULL */
 void python_codes_free(struct python_code_cache *c);
-/* Checks in one read that the code objects of these pairs still are what the cache holds; call once per stack, before python_resolve. */
+/* Checks that the code objects of these pairs still are what the cache holds; call once per stack, before python_resolve. */
 void python_codes_verify(struct python_process *p, struct runtime_env *env, const uint64_t *pairs, size_t n);
 /* The backend's id of a pair; 0 when its name cannot be read. */
 uint32_t python_resolve(struct python_process *p, struct runtime_env *env, uint64_t code, uint64_t instr);

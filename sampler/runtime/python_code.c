@@ -4,8 +4,8 @@
  * the process lives and kept after it: per process, keyed by the code object's address.
  *
  * An address is no identity: eval() in a loop frees a code object and the next one takes its place. So before a stack is resolved all
- * its code objects' heads are read in one call and compared with what the cache knew: name, file and table pointers, first line, and
- * what is behind them (strings are freed and take each other's places just as well).
+ * its code objects' heads are compared with what the cache knew: what they point to, sizes, first line, and the hash of the name (strings
+ * are freed and take each other's places just as well).
  * After a fork the child's code objects are the parent's: equal heads share the parent's entries without reading a string, and a child
  * that died too early is still told by them.
  */
@@ -20,8 +20,6 @@
 #define MAX_TABLE (1u << 20) /* bytes of a line table */
 #define MAX_TABLE_BYTES (64u << 20)
 #define MAX_HEAD 512	     /* python_layout.c checks code_size */
-#define BATCH 20	     /* three pieces each fit one target_read_many */
-#define MAX_TABLE_CHECK 128
 #define STR_HASH 24 /* of PyASCIIObject, in all versions; names are interned, so it is computed */
 
 struct line_id {
@@ -30,8 +28,10 @@ struct line_id {
 	UT_hash_handle hh;
 };
 
+/* Fields that never change while a code object lives. fixed: 3.11+ size of the bytecode, constants, names, exception table; before,
+ * argument counts, sizes, flags. */
 struct identity {
-	uint64_t type, filename, name, qualname, table;
+	uint64_t type, fixed[4], filename, name, qualname, table;
 	uint32_t first_line;
 };
 
@@ -39,6 +39,7 @@ struct code {
 	uint64_t addr;
 	struct identity identity;
 	uint64_t name_hash;
+	uint64_t checked; /* python_code_cache.check of its last comparison */
 	char *function, *file;
 	uint8_t *table;
 	size_t table_len;
@@ -51,6 +52,7 @@ struct python_code_cache {
 	struct python_code_cache *parent; /* counted */
 	unsigned refs;
 	size_t table_bytes; /* of all entries */
+	uint64_t check;	    /* counts stacks */
 	uint32_t unresolved; /* id of the placeholder, 0 not asked yet */
 };
 
@@ -130,79 +132,44 @@ static struct identity identity_of(const struct python_layout *l, const uint8_t 
 			      .qualname = l->code_qualname ? head_u64(head, l->code_qualname) : 0,
 			      .table = head_u64(head, l->code_linetable)};
 
+	memcpy(id.fixed, head + 16, sizeof id.fixed);
 	memcpy(&id.first_line, head + l->code_firstlineno, sizeof id.first_line);
 	return id;
 }
 
 static bool identity_equal(const struct identity *a, const struct identity *b)
 {
-	return a->type == b->type && a->filename == b->filename && a->name == b->name && a->qualname == b->qualname &&
+	return a->type == b->type && memcmp(a->fixed, b->fixed, sizeof a->fixed) == 0 && a->filename == b->filename && a->name == b->name && a->qualname == b->qualname &&
 	       a->table == b->table && a->first_line == b->first_line;
 }
 
-/* Whether the strings behind equal pointers are equal too: the name's cached hash, and the start of the line table. */
-static bool contents_equal(const struct code *c, uint64_t name_hash, const uint8_t *table)
+static bool code_changed(struct python_process *p, struct target_memory *m, const struct code *c)
 {
-	size_t n = c->table_len < MAX_TABLE_CHECK ? c->table_len : MAX_TABLE_CHECK;
+	uint8_t head[MAX_HEAD];
+	struct identity now;
 
-	return name_hash == c->name_hash && (!n || memcmp(table, c->table, n) == 0);
-}
-
-static void check_batch(struct python_process *p, struct runtime_env *env, struct code **codes, unsigned n)
-{
-	uint8_t heads[BATCH][MAX_HEAD], tables[BATCH][MAX_TABLE_CHECK];
-	uint64_t hashes[BATCH], whole;
-	struct iovec local[3 * BATCH] = {0}, remote[3 * BATCH] = {0};
-
-	for (unsigned i = 0; i < n; i++) {
-		const struct code *c = codes[i];
-		size_t k = c->table_len < MAX_TABLE_CHECK ? c->table_len : MAX_TABLE_CHECK;
-		local[3 * i] = (struct iovec){heads[i], p->layout.code_size};
-		remote[3 * i] = (struct iovec){(void *)(uintptr_t)c->addr, p->layout.code_size};
-		local[3 * i + 1] = (struct iovec){&hashes[i], 8};
-		remote[3 * i + 1] = (struct iovec){(void *)(uintptr_t)(c->identity.name + STR_HASH), 8};
-		local[3 * i + 2] = (struct iovec){tables[i], k};
-		remote[3 * i + 2] = (struct iovec){(void *)(uintptr_t)(c->identity.table + p->layout.bytes_data), k};
-	}
-	whole = target_read_many(env->memory, local, remote, 3 * n);
-	for (unsigned i = 0; i < n; i++) {
-		struct identity now;
-		if (!(whole & 1ull << 3 * i))
-			continue; /* gone: what we knew stays the best answer */
-		now = identity_of(&p->layout, heads[i]);
-		if ((whole >> 3 * i & 7) != 7 || !identity_equal(&now, &codes[i]->identity) ||
-		    !contents_equal(codes[i], hashes[i], tables[i])) {
-			HASH_DEL(p->codes->codes, codes[i]);
-			code_free(codes[i]);
-		}
-	}
+	if (target_read(m, c->addr, head, p->layout.code_size))
+		return false; /* gone: what we knew stays the best answer */
+	now = identity_of(&p->layout, head);
+	return !identity_equal(&now, &c->identity) || target_u64(m, now.name + STR_HASH) != c->name_hash;
 }
 
 void python_codes_verify(struct python_process *p, struct runtime_env *env, const uint64_t *pairs, size_t n)
 {
-	struct code *batch[BATCH];
-	unsigned k = 0;
-
+	p->codes->check++;
 	for (size_t i = 0; i < n; i++) {
 		struct code *c;
-		unsigned seen = 0;
 		if (pairs[2 * i] & PYTHON_PAIR_SHIM)
 			continue;
 		c = find_here(p->codes, pairs[2 * i] & ~PYTHON_PAIR_MASK);
-		if (!c)
-			continue;
-		while (seen < k && batch[seen] != c)
-			seen++;
-		if (seen < k)
-			continue; /* recursion */
-		batch[k++] = c;
-		if (k == BATCH) {
-			check_batch(p, env, batch, k);
-			k = 0;
+		if (!c || c->checked == p->codes->check)
+			continue; /* not known yet, or recursion */
+		c->checked = p->codes->check;
+		if (code_changed(p, env->memory, c)) {
+			HASH_DEL(p->codes->codes, c);
+			code_free(c);
 		}
 	}
-	if (k)
-		check_batch(p, env, batch, k);
 }
 
 static uint8_t *read_table(struct python_process *p, struct target_memory *m, uint64_t bytes, size_t *len)

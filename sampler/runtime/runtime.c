@@ -21,6 +21,12 @@ static const struct runtime_provider *const providers[] = {&runtime_python, &run
 #define LAST_DOUBT_NS 8000000000ull
 #define MAX_GONE 256 /* processes whose names are kept after their end */
 
+struct thread_hint { /* what the last walk of a thread read */
+	pid_t tid;
+	struct target_hint hint;
+	UT_hash_handle hh;
+};
+
 struct proc {
 	pid_t pid;
 	const struct runtime_provider *provider; /* NULL: native */
@@ -28,6 +34,7 @@ struct proc {
 	uint64_t since_ns; /* exec: stacks from before it belong to what the process was */
 	uint64_t asked_ns, doubt_ns;
 	char notice[512];
+	struct thread_hint *hints;
 	struct proc *older; /* in the list of those gone */
 	UT_hash_handle hh;
 };
@@ -68,8 +75,19 @@ struct runtimes *runtimes_new(const struct runtimes_options *opt)
 	return rt;
 }
 
+static void hints_free(struct proc *p)
+{
+	struct thread_hint *h, *next;
+
+	HASH_ITER(hh, p->hints, h, next) {
+		HASH_DEL(p->hints, h);
+		free(h);
+	}
+}
+
 static void proc_free(struct proc *p)
 {
+	hints_free(p);
 	if (p->provider)
 		p->provider->detach(p->state);
 	free(p);
@@ -121,6 +139,7 @@ static struct proc *proc_add(struct runtimes *rt, pid_t pid)
 static void proc_bury(struct runtimes *rt, struct proc *p)
 {
 	HASH_DEL(rt->procs, p);
+	hints_free(p);
 	if (!p->provider) {
 		proc_free(p);
 		return;
@@ -250,7 +269,16 @@ void runtimes_thread_exit(struct runtimes *rt, pid_t pid, pid_t tid)
 {
 	struct proc *p = proc_find(rt, pid);
 
-	if (p && p->provider && p->provider->thread_exit)
+	struct thread_hint *h;
+
+	if (!p)
+		return;
+	HASH_FIND_INT(p->hints, &tid, h);
+	if (h) {
+		HASH_DEL(p->hints, h);
+		free(h);
+	}
+	if (p->provider && p->provider->thread_exit)
 		p->provider->thread_exit(p->state, tid);
 }
 
@@ -293,26 +321,51 @@ static struct proc *proc_at(struct runtimes *rt, const struct runtime_thread *t)
 	return proc_get(rt, t->pid, t->as);
 }
 
+static struct thread_hint *hint_of(struct proc *p, pid_t tid)
+{
+	struct thread_hint *h;
+
+	HASH_FIND_INT(p->hints, &tid, h);
+	if (h || !(h = calloc(1, sizeof *h)))
+		return h;
+	h->tid = tid;
+	HASH_ADD_INT(p->hints, tid, h);
+	return h;
+}
+
+/* One walk through the provider, with what the thread's last walk looked at fetched ahead. */
+static size_t managed_stack(struct runtimes *rt, struct proc *p, const struct runtime_thread *t, struct runtime_frame *out, size_t max,
+			    struct runtime_stack_info *info)
+{
+	struct thread_hint *h = t->mem->pid > 0 ? hint_of(p, t->tid) : NULL;
+	uint64_t failures = target_memory_failures(rt->env.memory);
+	size_t n;
+
+	target_memory_begin(rt->env.memory, t->mem->pid, t->mem);
+	if (h)
+		target_memory_expect(rt->env.memory, &h->hint);
+	n = p->provider->stack(p->state, &rt->env, t, out, max, info);
+	if (h)
+		target_memory_learn(rt->env.memory, &h->hint);
+	rt->counters.torn_reads += target_memory_failures(rt->env.memory) - failures;
+	rt->counters.unmerged += info->unmerged;
+	target_memory_begin(rt->env.memory, 0, NULL); /* the snapshot was borrowed */
+	return n;
+}
+
 size_t runtime_stack(struct runtimes *rt, const struct runtime_thread *t, struct runtime_frame *out, size_t max,
 		     struct runtime_stack_info *info)
 {
 	struct runtime_stack_info ignored;
 	struct proc *p = proc_at(rt, t);
-	uint64_t failures;
 	size_t n = 0;
 
 	if (!info)
 		info = &ignored;
 	memset(info, 0, sizeof *info);
 	rt->counters.walks++;
-	if (p && p->provider) {
-		target_memory_begin(rt->env.memory, t->mem->pid, t->mem);
-		failures = target_memory_failures(rt->env.memory);
-		n = p->provider->stack(p->state, &rt->env, t, out, max, info);
-		rt->counters.torn_reads += target_memory_failures(rt->env.memory) - failures;
-		rt->counters.unmerged += info->unmerged;
-		target_memory_begin(rt->env.memory, 0, NULL); /* the snapshot was borrowed */
-	}
+	if (p && p->provider)
+		n = managed_stack(rt, p, t, out, max, info);
 	return n ? n : native_stack(rt, t, out, max, info);
 }
 
