@@ -324,7 +324,8 @@ static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 		tell_thread(b, th, p ? p->comm : "", r->t_run);
 		return;
 	}
-	if (r->waker_tid && r->waker_ctx == K_CTX_TASK && !tracked_thread(&b->tracked, r->waker_tid) &&
+	bool may_be_peer = r->waker_ctx == K_CTX_TASK || (r->waker_ctx == K_CTX_SOFTIRQ && interrupt_is_peer(b, r));
+	if (r->waker_tid && may_be_peer && !tracked_thread(&b->tracked, r->waker_tid) &&
 	    !tracked_ended(&b->tracked, r->waker_tid))
 		processes_outside(b, r->waker_tid, r->t_wake);
 	struct event ev;
