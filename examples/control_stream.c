@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Healthy: a producer streams messages to a consumer and never waits for an answer. Both compute about the same per message and
- * are buffered 64 KiB at a time, so neither waits much. --kind pipe|unix|tcp.
+ * hand over 8 KiB at a time through a buffer of many such chunks, so neither waits much. --kind pipe|unix|tcp.
  */
 #include "common.h"
 
@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK 65536
+#define CHUNK 8192
 
 /* ends[0] reads, ends[1] writes */
 static void connect_ends(const char *kind, int ends[2])
@@ -78,7 +78,7 @@ static int consume(int fd, double us)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.seconds = 3, .cpu = -1, .kind = "pipe", .work_us = 400};
+	struct options o = {.seconds = 3, .cpu = -1, .kind = "pipe", .work_us = 60};
 	options_parse(&o, argc, argv, "seconds rounds kind pin pace work-us help", "a healthy stream without acknowledgements");
 	ignore_sigpipe();
 	work_calibrate();

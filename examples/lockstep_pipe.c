@@ -5,13 +5,15 @@
  */
 #include "talk.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 static void setup(struct link *l, const struct options *o)
 {
-	(void)o;
 	if (pipe(l->setup) || pipe(l->setup + 2))
 		die("pipe");
+	if (2 * o->size * o->batch > 65536) /* two batches fit */
+		(void)!fcntl(l->setup[1], F_SETPIPE_SZ, 1 << 20);
 }
 
 static void parent(struct link *l)

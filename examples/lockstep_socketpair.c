@@ -9,9 +9,11 @@
 
 static void setup(struct link *l, const struct options *o)
 {
-	(void)o;
+	int bytes = 1 << 20; /* two batches fit */
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, l->setup))
 		die("socketpair");
+	if (o->batch > 1)
+		setsockopt(l->setup[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
 static void parent(struct link *l)

@@ -6,6 +6,7 @@
  */
 #include "common.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +137,8 @@ int main(int argc, char **argv)
 	size_t per = o.fixed ? BATCH : 1;
 	if (pipe(to) || pipe(from))
 		die("pipe");
+	if (o.fixed) /* two batches fit */
+		(void)!fcntl(to[1], F_SETPIPE_SZ, 1 << 20);
 	pid_t child = fork();
 	if (child < 0)
 		die("fork");

@@ -2,6 +2,8 @@
 """A report (report --json) against the truth that a program printed about itself. Used by run_stories.py and by tests/e2e."""
 import json
 import os
+import resource
+import time
 
 RATE_TOLERANCE = 0.02
 
@@ -13,6 +15,34 @@ def find_truth(stdout):
         if line.startswith('{"program"'):
             found = json.loads(line)
     return found
+
+
+class Machine:
+    """How much of the machine others used during a run: with CPUs missing, the truth of a program that computes is another one."""
+
+    BUSY = 0.15
+
+    def __enter__(self):
+        self.before = self._now()
+        return self
+
+    def __exit__(self, *_):
+        wall, busy, own = (b - a for a, b in zip(self.before, self._now()))
+        self.others = max(0.0, (busy - own) / (wall * os.cpu_count())) if wall > 0 else 0.0
+
+    @property
+    def busy(self):
+        return self.others > self.BUSY
+
+    @staticmethod
+    def _now():
+        """(wall, CPU seconds of the machine without idle and iowait, CPU seconds of our ended children and ourselves)."""
+        with open("/proc/stat") as f:
+            t = [int(x) for x in f.readline().split()[1:9]]
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        me = resource.getrusage(resource.RUSAGE_SELF)
+        return (time.monotonic(), (sum(t) - t[3] - t[4]) / os.sysconf("SC_CLK_TCK"),
+                own.ru_utime + own.ru_stime + me.ru_utime + me.ru_stime)
 
 
 class Check:

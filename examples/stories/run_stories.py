@@ -140,7 +140,7 @@ class Outcome:
 def run_story(story, options, tmp):
     """{"broken": Outcome, "fixed": Outcome, "speeds": {...}}"""
     result = {"broken": Outcome() if story.broken is not None else None, "fixed": Outcome() if story.fixed is not None else None,
-              "speeds": {"broken": [], "fixed": []}}
+              "speeds": {"broken": [], "fixed": []}, "others": []}
     variants = [(n, a) for n, a in (("broken", story.broken), ("fixed", story.fixed)) if a is not None]
     server = story.server() if story.server else None
     env = dict(os.environ)
@@ -154,7 +154,9 @@ def run_story(story, options, tmp):
                 if len(variants) == 2:
                     result["speeds"][name].append(run_alone(argv, env)["items_per_s"])
                 try:
-                    truth, report = run_recorded(argv, env, options, tmp)
+                    with judge.Machine() as machine:
+                        truth, report = run_recorded(argv, env, options, tmp)
+                    result["others"].append(machine.others)
                     checks = judge.judge(report, truth, story.expect)
                     result[name].add(checks, report)
                     if options.verbose:
@@ -205,7 +207,7 @@ def main():
     stories = [s for s in STORIES if not options.only or options.only in s.name]
     print("| story | broken: first finding (right/runs) | fixed or control | predicted speed-up | measured | holds | high/low |")
     print("|---|---|---|---|---|---|---|")
-    problems, held, defined = [], 0, 0
+    problems, held, defined, others = [], 0, 0, []
     with tempfile.TemporaryDirectory(prefix="stories.") as tmp:
         for story in stories:
             try:
@@ -214,6 +216,7 @@ def main():
                 print(f"| {story.name} | skipped: {e} is not installed | | | | | |", flush=True)
                 continue
             text = row(story, result)
+            others += result["others"]
             print(text, flush=True)
             if "| yes |" in text or "| no |" in text:
                 defined += 1
@@ -223,6 +226,8 @@ def main():
                     problems += [f"{story.name}, {name}: {len(v)}x {v[0]}" for v in result[name].failures.values()]
     if defined:
         print(f"\nThe predicted range contains the measured speed-up in {held} of {defined} stories.")
+    if others:
+        print(f"\nOthers used {statistics.median(others):.0%} of the machine meanwhile (median; most {max(others):.0%}).")
     for p in problems:
         print(f"problem: {p}", file=sys.stderr)
     return 1 if problems else 0

@@ -70,7 +70,7 @@ class Lockstep(Case):
 
 class Healthy(Case):
     def check_none(self, program, args):
-        run = self.record([example(program), *SECONDS, *args])
+        run = self.record_quietly([example(program), *SECONDS, *args])
         self.assert_checks([judge.check_kind(run.report, run.truth)])
         self.assertNotIn("lockstep", run.report.kinds())
         self.assert_ledger(run)
