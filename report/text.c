@@ -64,8 +64,13 @@ bool text_losses(const struct view *v, char *dst, size_t size)
 
 	if (m->lost_events == 0 && m->lost_stacks == 0 && m->lost_ns == 0)
 		return false;
-	snprintf(dst, size, "lost: %s wait records (%s of thread time: sums stay exact, their stacks and peers are missing), %s stacks",
-		 unit_count((double)m->lost_events).s, unit_percent(v->lost_share).s, unit_count((double)m->lost_stacks).s);
+	size_t used = 0;
+	dst[0] = '\0';
+	if (m->lost_events || m->lost_ns)
+		used = (size_t)snprintf(dst, size, "lost: %s wait records (%s of thread time: sums stay exact, their stacks and peers are missing)",
+					unit_count((double)m->lost_events).s, unit_percent(v->lost_share).s);
+	if (m->lost_stacks && used < size)
+		snprintf(dst + used, size - used, "%s%s stacks (their waits count, under no place)", used ? ", " : "lost: ", unit_count((double)m->lost_stacks).s);
 	return true;
 }
 

@@ -41,7 +41,7 @@ class MapView {
         check("Group by name", () => this.byName, (v) => (this.byName = v)),
         check("Small edges too", () => this.allEdges, (v) => (this.allEdges = v)),
         h("span", { class: "spacer" }),
-        button("−", "Zoom out", () => this.scale(0.8)), button("+", "Zoom in", () => this.scale(1.25)), button("Fit", "Fit the map into its frame", () => this.fit())),
+        button("−", "Zoom out", () => this.scale(0.8)), button("+", "Zoom in", () => this.scale(1.25)), button("Fit", "Fit into the frame", () => this.fit())),
       h("div", { class: "map-box" }, this.svg, this.panel), this.legend());
     d3select(this.svg).call(this.zoom).on("dblclick.zoom", null);
     this.svg.addEventListener("click", (e) => e.target === this.svg && this.isolate(null));
@@ -224,7 +224,7 @@ class MapView {
 
   drawNode(n, many) {
     const r = this.radius(n), g = s("g", { class: "node" + (n.lock ? " lock" : "") + (n.tree ? "" : " outside"), transform: `translate(${n.x} ${n.y})`, tabindex: "0", role: "button",
-      "aria-label": `${n.label} ${n.sub}: CPU ${percent(n.cpu / this.m.meta.wall)}. Show only what it talks with.` });
+      "aria-label": `${n.label} ${n.sub}${n.sub ? " · " : ""}CPU ${percent(n.cpu / this.m.meta.wall)}: show only what it talks with` });
     if (n.lock) g.append(s("circle", { class: "halo", r: r + 13 }));
     if (n.outside) g.append(s("rect", { class: "disc", x: -r, y: -r * 0.8, width: 2 * r, height: 1.6 * r, rx: 4 }));
     else {
@@ -238,7 +238,7 @@ class MapView {
     if (!many || n.lock || n.degree > 3 || n.cpu > 0.1 * this.m.meta.wall) {
       const name = n.label.length > 22 ? n.label.slice(0, 21) + "…" : n.label;
       g.append(s("text", { class: "node-name", y: r + (n.lock ? 30 : 22), "text-anchor": "middle" }, name));
-      if (!n.outside) g.append(s("text", { class: "node-sub", y: r + (n.lock ? 44 : 36), "text-anchor": "middle" }, `${n.sub}${n.sub ? " · " : ""}CPU ${percent(n.cpu / this.m.meta.wall)}`));
+      if (!n.outside) g.append(" ", s("text", { class: "node-sub", y: r + (n.lock ? 44 : 36), "text-anchor": "middle" }, `${n.sub}${n.sub ? " · " : ""}CPU ${percent(n.cpu / this.m.meta.wall)}`));
     }
     g.addEventListener("mousemove", (e) => showTip(e.clientX, e.clientY, `${n.label} ${n.sub}`, ...this.slices(n).map((x) => `${x.text} ${percent(x.share)}`)));
     g.addEventListener("mouseleave", hideTip);

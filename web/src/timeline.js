@@ -33,7 +33,7 @@ class Lanes {
     const button = (text, label, fn) => h("button", { type: "button", "aria-label": label, title: label, onclick: fn }, text);
     this.range = h("output", { class: "found" });
     el.append(h("div", { class: "controls" }, extra, button("−", "Zoom out", () => this.zoom(1.6)), button("+", "Zoom in", () => this.zoom(0.6)),
-      button("Reset", "Show all of it", () => this.show(this.least, this.most)), this.range), h("div", { class: "lanes-box" }, this.canvas));
+      button("Reset", "Reset the zoom", () => this.show(this.least, this.most)), this.range), h("div", { class: "lanes-box" }, this.canvas));
     onTheme(() => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.canvas.parentElement);
     this.listen();
@@ -205,9 +205,9 @@ class Excerpt extends Lanes {
     this.most = Math.max(...rows.map((t) => t.run)) + 1;
     this.path = criticalPath(this.threads, this.least, this.most);
     // a first look at some dozens of waits: all of them would be a blur
-    const busiest = this.threads[0].waits;
-    this.from = this.least;
-    this.to = busiest.length > 24 ? Math.max(busiest[24].run, this.least + 1) : this.most;
+    const busiest = this.threads[0].waits, mid = busiest.length >> 1, many = busiest.length > 40;
+    this.from = many ? busiest[mid - 12].out : this.least;
+    this.to = many ? busiest[mid + 12].run : this.most;
   }
   render(el) {
     el.append(h("h3", {}, "Excerpt: every wait of a moment"),
@@ -323,10 +323,7 @@ export function criticalPath(threads, least, most) {
   }
   for (let guard = 0; cur && at > least && guard < 100000; guard++) {
     const w = lastBefore(cur.waits, at);
-    if (!w) {
-      path.push({ lane: cur.lane, from: least, to: at });
-      break;
-    }
+    if (!w) break; // what it did before its first known wait is not told
     if (w.run < at) path.push({ lane: cur.lane, from: w.run, to: at });
     const to = Math.min(at, w.run);
     if (w.wake < to) path.push({ lane: cur.lane, from: w.wake, to, queue: true });
@@ -367,7 +364,7 @@ function criticalTable(m, el) {
     total += v;
   }
   const list = [...rows.values()].sort((a, b) => b.ns - a.ns).slice(0, 12), most = list[0].ns;
-  const text = (r) => (r.what === "run" ? "runs" : r.what === "run_queue" ? "waits for a CPU" : `waits (${m.className(r.cls)}): ${r.what}`);
+  const text = (r) => (r.what === "run" ? "runs" : r.what === "run_queue" ? "waits for a CPU" : r.cls ? `waits (${m.className(r.cls)}): ${r.what}` : r.what);
   el.append(h("h3", {}, "The critical path of the analysed part"), h("p", { class: "note" }, "What the elapsed time was spent on: shorten these, and the run gets shorter."),
     h("table", { class: "bars" }, h("caption", { class: "offscreen" }, "Critical path by process and kind"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "process"), h("th", { scope: "col" }, "what"), h("th", { scope: "col", class: "num" }, "share"), h("th", { scope: "col" }, h("span", { class: "offscreen" }, "bar")))),
       h("tbody", {}, list.map((r) => h("tr", {}, h("td", {}, r.g < 0 ? "(another)" : m.groupLabel(r.g)), h("td", {}, text(r)), h("td", { class: "num" }, percent(r.ns / (total || 1))),

@@ -1,6 +1,6 @@
 // The verdict: findings as sentences, best first; each leads to its evidence.
 import { h } from "./dom.js";
-import { percent } from "./format.js";
+import { basename, percent } from "./format.js";
 
 const CONFIDENCE = ["low", "medium", "high"];
 
@@ -8,7 +8,7 @@ const CONFIDENCE = ["low", "medium", "high"];
 function stackList(lines) {
   if (!lines.length) return h("p", { class: "note" }, "No stack was captured here.");
   return h("ol", { class: "stack" }, lines.map(([fn, where, folded]) =>
-    h("li", { class: folded ? "kernel" : "" }, h("span", { class: "fn" }, fn), " ", h("span", { class: "where" }, where))));
+    h("li", { class: folded ? "kernel" : "" }, h("span", { class: "fn" }, fn), " ", h("span", { class: "where", title: where }, basename(where)))));
 }
 
 function gain(f) {
