@@ -410,7 +410,7 @@ void window_buffer_flush(struct window_buffer *b, const struct window_context *c
 		if (!b->end_ns || b->end_ns > now_ns)
 			b->end_ns = now_ns;
 		finish_window(b, c);
-		if (b->n && now_ns > b->start_ns) { /* what had been kept for the next one */
+		if (now_ns > b->start_ns) { /* since the end that it had already */
 			b->end_ns = now_ns;
 			analyze(b, c);
 		}
