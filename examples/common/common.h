@@ -46,6 +46,9 @@ struct options {
 	double share;	  /* per cent of the time in which the illness shows; 0: all */
 };
 
+/* Uses a call's result, so that the call is not the last thing of its function: as a jump it would leave no frame. */
+#define KEEP(VALUE) __asm__ volatile("" : : "r"((uint64_t)(VALUE)) : "memory")
+
 /* Parses argv over the defaults in *o. ALLOWED names the long options that this program takes, separated by spaces; anything
  * else ends the program with a usage line and status 2. HELP is the one-sentence description printed by --help. */
 void options_parse(struct options *o, int argc, char **argv, const char *allowed, const char *help);

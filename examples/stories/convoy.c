@@ -23,12 +23,12 @@ static int lock_fd = -1;
 
 NOINLINE static void update_under_lock(double us)
 {
-	AT("update", work_us(us));
+	KEEP(AT("update", work_us(us)));
 }
 
 NOINLINE static void lock_mutex(uint64_t shard)
 {
-	AT("lock_mutex", pthread_mutex_lock(&locks[shard]));
+	KEEP(AT("lock_mutex", pthread_mutex_lock(&locks[shard])));
 }
 
 NOINLINE static bool lock_file(uint64_t shard)

@@ -26,7 +26,7 @@ NOINLINE static bool take(int fd, unsigned char *buf)
 
 NOINLINE static void prepare_burst(double us)
 {
-	work_us(us);
+	KEEP(work_us(us));
 }
 
 static int consume(int fd, double us)

@@ -24,7 +24,7 @@ NOINLINE static bool next_jobs(int fd, struct job *j)
 
 NOINLINE static void do_job(double us)
 {
-	AT("do_job", work_us(us));
+	KEEP(AT("do_job", work_us(us)));
 }
 
 static int worker(int fd, double us, uint64_t *done)
