@@ -39,6 +39,8 @@ uint64_t cfi_read_uint(struct cfi_reader *r, size_t bytes)
 
 uint64_t cfi_read_uleb(struct cfi_reader *r)
 {
+	if (r->pos < r->size && !r->failed && r->data[r->pos] < 0x80) /* nearly always one byte */
+		return r->data[r->pos++];
 	uint64_t v = 0;
 	for (unsigned shift = 0;; shift += 7) {
 		uint8_t b = cfi_read_uint(r, 1);
@@ -468,7 +470,7 @@ static void run_program(struct machine *m, size_t begin, size_t end)
 	m->r.pos = begin;
 	m->r.size = end;
 	while (m->r.pos < end && !m->done && !m->r.failed) {
-		uint8_t op = cfi_read_uint(&m->r, 1);
+		uint8_t op = m->r.data[m->r.pos++];
 		uint8_t low = op & 0x3f;
 		switch (op & 0xc0) {
 		case 0x40:

@@ -66,24 +66,32 @@ static inline struct front_entry *front_slot(struct walk *w, uint64_t key)
 	return &w->as->cache->front[(key * 0x9e3779b97f4a7c15ull) >> (64 - FRONT_BITS)];
 }
 
-static __attribute__((noinline)) struct unwind_row front_miss(struct walk *w, uint64_t addr)
+static __attribute__((noinline)) const struct unwind_row *front_miss(struct walk *w, uint64_t addr, struct unwind_row *room)
 {
-	struct unwind_row row = find_row(w, addr);
 	uint64_t key = w->key | addr;
-	if (w->key && addr >> 47 == 0)
-		*front_slot(w, key) = (struct front_entry){key, row};
-	return row;
+	struct front_entry *e = front_slot(w, key);
+	*room = find_row(w, addr);
+	if (!w->key || addr >> 47 != 0)
+		return room;
+	*e = (struct front_entry){key, *room};
+	return &e->row;
 }
 
-inline struct unwind_row walk_row(struct walk *w, uint64_t addr)
+/* Without a set id (older times) and for addresses above 2^47 the key would not be exact: such rows are not kept. room is where a row lies
+ * that has no place in the front cache. */
+static inline const struct unwind_row *front_row(struct walk *w, uint64_t addr, struct unwind_row *room)
 {
 	uint64_t key = w->key | addr;
 	const struct front_entry *e = front_slot(w, key);
-	/* Without a set id (older times) and for addresses above 2^47 the key is not exact: never stored, so never equal to a stored
-	 * one unless it is the same: ids start at 1, and those addresses would have to repeat an id's bits. */
 	if (__builtin_expect(e->key == key && w->key && addr >> 47 == 0, 1))
-		return e->row;
-	return front_miss(w, addr);
+		return &e->row;
+	return front_miss(w, addr, room);
+}
+
+struct unwind_row walk_row(struct walk *w, uint64_t addr)
+{
+	struct unwind_row room;
+	return *front_row(w, addr, &room);
 }
 
 /* ---- frames without CFI ---- */
@@ -139,63 +147,69 @@ bool walk_step_foreign(struct walk *w, enum row_kind kind, uint64_t *pc, uint64_
 
 /* ---- the walk ---- */
 
-static bool step_fast(struct walk *w, struct unwind_row row, uint64_t *pc, uint64_t *sp, uint64_t *fp, bool *fp_known)
+struct registers { /* all that the fast walker follows */
+	uint64_t pc, sp, fp;
+	bool fp_known;
+};
+
+static inline bool step_fast(struct walk *w, const struct unwind_row *row, struct registers *r)
 {
-	uint64_t cfa, ra, at;
-	if ((row.base == BASE_FP || row.base == BASE_AT_FP || row.fp_rule == FP_AT_FP) && !*fp_known) {
+	unsigned base = row->base, fp_rule = row->fp_rule;
+	uint64_t ra, at, cfa = (base & 1 ? r->fp : r->sp) + (uint64_t)(int64_t)row->cfa_off;
+	if (__builtin_expect(!r->fp_known && ((base & 1) || fp_rule == FP_AT_FP), 0)) {
 		w->end = UNWIND_NO_RULE;
 		return false;
 	}
-	cfa = (row.base & 1 ? *fp : *sp) + (uint64_t)(int64_t)row.cfa_off;
-	if (row.base >= BASE_AT_SP && !walk_read(w, at = cfa, &cfa)) {
+	if (base >= BASE_AT_SP && !walk_read(w, at = cfa, &cfa)) {
 		walk_end_unreadable(w, at);
 		return false;
 	}
 	/* A caller's frame lies above. Where it does not, fp was not what the rules take it for. */
-	if (cfa < *sp || (cfa == *sp && row.ra_off8 != 0)) {
+	if (__builtin_expect(cfa < r->sp || (cfa == r->sp && row->ra_off8 != 0), 0)) {
 		w->end = UNWIND_BAD_MEMORY;
 		return false;
 	}
-	at = cfa - 8u * row.ra_off8;
-	if (row.ra_off8 == 0) {
+	at = cfa - 8u * row->ra_off8;
+	if (row->ra_off8 == 0) {
 		ra = w->regs->r[ARCH_RA];
 	} else if (!walk_read(w, at, &ra)) {
 		walk_end_unreadable(w, at);
 		return false;
 	}
-	if (row.fp_rule == FP_UNKNOWN)
-		*fp_known = false;
-	else if (row.fp_rule != FP_SAME) {
-		at = (row.fp_rule == FP_AT_FP ? *fp : cfa) + (uint64_t)(int64_t)row.fp_off8 * 8;
-		*fp_known = walk_read(w, at, fp);
+	if (fp_rule != FP_SAME) {
+		at = (fp_rule == FP_AT_FP ? r->fp : cfa) + (uint64_t)(int64_t)row->fp_off8 * 8;
+		r->fp_known = fp_rule != FP_UNKNOWN && walk_read(w, at, &r->fp);
 	}
-	*sp = cfa;
-	*pc = arch_strip(ra);
-	return walk_push(w, *pc, cfa);
+	r->sp = cfa;
+	r->pc = arch_strip(ra);
+	return walk_push(w, r->pc, cfa);
 }
 
 /* False: a frame needs all registers. */
 static bool walk_fast(struct walk *w)
 {
-	uint64_t pc = w->regs->r[ARCH_PC], sp = w->regs->r[ARCH_SP], fp = w->regs->r[ARCH_FP];
-	bool fp_known = w->regs->valid >> ARCH_FP & 1, more = true;
+	struct registers r = {w->regs->r[ARCH_PC], w->regs->r[ARCH_SP], w->regs->r[ARCH_FP], w->regs->valid >> ARCH_FP & 1};
+	bool lr_known = w->regs->valid >> ARCH_RA & 1, more = true;
+	struct unwind_row room;
 	for (uint64_t is_return = 0; more; is_return = 1) {
-		uint64_t addr = pc - is_return;
-		struct unwind_row row = walk_row(w, addr);
+		uint64_t addr = r.pc - is_return;
+		const struct unwind_row *row = front_row(w, addr, &room);
+		enum row_kind kind = row->kind;
 		if (w->provider && walk_claimed(w, addr))
-			row.kind = ROW_NO_OBJECT;
-		if (__builtin_expect(row.kind == ROW_FAST, 1)) {
-			if (row.ra_off8 == 0 && (is_return || !(w->regs->valid >> ARCH_RA & 1)))
+			kind = ROW_NO_OBJECT;
+		if (__builtin_expect(kind == ROW_FAST, 1)) {
+			if (row->ra_off8 == 0 && !lr_known)
 				return false;
-			more = step_fast(w, row, &pc, &sp, &fp, &fp_known);
-		} else if (row.kind == ROW_END) {
+			more = step_fast(w, row, &r);
+		} else if (kind == ROW_END) {
 			w->end = UNWIND_DONE;
 			more = false;
-		} else if (row.kind == ROW_FULL) {
+		} else if (kind == ROW_FULL) {
 			return false;
 		} else {
-			more = walk_step_foreign(w, row.kind, &pc, &sp, &fp, &fp_known);
+			more = walk_step_foreign(w, kind, &r.pc, &r.sp, &r.fp, &r.fp_known);
 		}
+		lr_known = false; /* it was the leaf's */
 	}
 	return true;
 }
