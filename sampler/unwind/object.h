@@ -41,10 +41,12 @@ struct object {
 
 struct interned;
 
-#define FRONT_BITS 15
+#define FRONT_BITS 14
 struct front_entry { /* see unwind.c */
 	uint64_t key;
 	struct unwind_row row;
+	struct front_entry *caller; /* where the frame above was found the last time */
+	uint64_t unused;	    /* two entries a cache line, none across */
 };
 
 struct object_cache {

@@ -66,32 +66,43 @@ static inline struct front_entry *front_slot(struct walk *w, uint64_t key)
 	return &w->as->cache->front[(key * 0x9e3779b97f4a7c15ull) >> (64 - FRONT_BITS)];
 }
 
-static __attribute__((noinline)) const struct unwind_row *front_miss(struct walk *w, uint64_t addr, struct unwind_row *room)
+/* Without a set id (older times) and for addresses above 2^47 the key would not be exact: such rows are not kept. room is where a row lies
+ * that has no place in the front cache. */
+static __attribute__((noinline)) struct front_entry *front_miss(struct walk *w, uint64_t addr, struct front_entry *room)
 {
 	uint64_t key = w->key | addr;
 	struct front_entry *e = front_slot(w, key);
-	*room = find_row(w, addr);
-	if (!w->key || addr >> 47 != 0)
+	bool exact = w->key && addr >> 47 == 0;
+	if (exact && e->key == key)
+		return e;
+	*room = (struct front_entry){.key = key, .row = find_row(w, addr), .caller = room};
+	if (!exact)
 		return room;
-	*e = (struct front_entry){key, *room};
-	return &e->row;
+	*e = *room;
+	e->caller = e;
+	return e;
 }
 
-/* Without a set id (older times) and for addresses above 2^47 the key would not be exact: such rows are not kept. room is where a row lies
- * that has no place in the front cache. */
-static inline const struct unwind_row *front_row(struct walk *w, uint64_t addr, struct unwind_row *room)
+/* A function has few callers, and a stack comes back and back: the entry of the frame below remembers where its caller's was. That guess
+ * is checked like any other hit, but the next frame need not wait for this one's return address to be loaded and hashed. */
+static inline struct front_entry *front_entry_of(struct walk *w, uint64_t addr, struct front_entry *below, struct front_entry *room)
 {
 	uint64_t key = w->key | addr;
-	const struct front_entry *e = front_slot(w, key);
-	if (__builtin_expect(e->key == key && w->key && addr >> 47 == 0, 1))
-		return &e->row;
-	return front_miss(w, addr, room);
+	struct front_entry *e = below->caller;
+	if (__builtin_expect(e->key == key && e != room, 1))
+		return e;
+	e = front_slot(w, key);
+	if (e->key != key || !w->key || addr >> 47 != 0)
+		e = front_miss(w, addr, room);
+	if (e != room)
+		below->caller = e;
+	return e;
 }
 
 struct unwind_row walk_row(struct walk *w, uint64_t addr)
 {
-	struct unwind_row room;
-	return *front_row(w, addr, &room);
+	struct front_entry room;
+	return front_miss(w, addr, &room)->row;
 }
 
 /* ---- frames without CFI ---- */
@@ -190,10 +201,12 @@ static bool walk_fast(struct walk *w)
 {
 	struct registers r = {w->regs->r[ARCH_PC], w->regs->r[ARCH_SP], w->regs->r[ARCH_FP], w->regs->valid >> ARCH_FP & 1};
 	bool lr_known = w->regs->valid >> ARCH_RA & 1, more = true;
-	struct unwind_row room;
+	struct front_entry room, *entry = front_miss(w, r.pc, &room);
 	for (uint64_t is_return = 0; more; is_return = 1) {
 		uint64_t addr = r.pc - is_return;
-		const struct unwind_row *row = front_row(w, addr, &room);
+		if (is_return)
+			entry = front_entry_of(w, addr, entry, &room);
+		const struct unwind_row *row = &entry->row;
 		enum row_kind kind = row->kind;
 		if (w->provider && walk_claimed(w, addr))
 			kind = ROW_NO_OBJECT;
