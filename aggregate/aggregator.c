@@ -378,8 +378,10 @@ static struct row *row_of(struct aggregator *a, struct thread *h, struct row_key
 static void count_row(struct row *row, const struct ev_wait *w, const struct account_step *s, bool whole_time)
 {
 	uint64_t blocked = s->wake - s->out, run_queue = s->run - s->wake;
-	row_add_duration(row, w->cls == WC_NONE ? run_queue : blocked, 1);
-	row->count++;
+	if (!w->spurious) {
+		row_add_duration(row, w->cls == WC_NONE ? run_queue : blocked, 1);
+		row->count++;
+	}
 	row->blocked_ns += blocked;
 	row->run_queue_ns += run_queue;
 	row->in_progress += w->in_progress;

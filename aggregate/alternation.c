@@ -107,6 +107,8 @@ static void find_pairs(struct alternation *a, const struct wgraph *g)
 		uint32_t wait = wg_mark_index(g->marks[i]), key[2];
 		const struct window_wait *w = &g->w->waits[wait];
 		struct seen_pair *s;
+		if (w->flags & WINDOW_SPURIOUS)
+			continue;
 		if (turn_pair(g, wait, key) && (s = row_table_get(&a->seen, key))) {
 			if (!s->turns++)
 				s->first_ns = w->t_wake;
@@ -147,7 +149,7 @@ static int lay_out_turns(struct alternation *a, const struct wgraph *g)
 	row_table_reindex(&a->seen);
 	for (size_t i = 0; i < g->n_marks && total; i++) {
 		uint32_t wait = wg_mark_index(g->marks[i]), key[2];
-		if (wg_mark_kind(g->marks[i]) != MARK_WAKE || !turn_pair(g, wait, key))
+		if (wg_mark_kind(g->marks[i]) != MARK_WAKE || (g->w->waits[wait].flags & WINDOW_SPURIOUS) || !turn_pair(g, wait, key))
 			continue;
 		struct seen_pair *s = row_table_find(&a->seen, key);
 		if (s)

@@ -26,6 +26,7 @@ enum window_flags {
 	WINDOW_IN_PROGRESS = 8,	  /* as in ev_wait */
 	WINDOW_PREEMPTED = 16,	  /* as in ev_wait */
 	WINDOW_LOST = 32,	  /* as in ev_wait: lost_count waits in one, only the sums are true; its place in time is not */
+	WINDOW_SPURIOUS = 128,	  /* as in ev_wait: no message, a part of the wait that follows */
 	WINDOW_WAKER_BY_CHANNEL = 64, /* waker_pid was not seen waking: it is the only process at the channel's other end */
 };
 

@@ -86,7 +86,7 @@ static void push_lost(struct window_buffer *b, uint32_t entry, const struct acco
 
 static uint8_t flags_of(const struct ev_wait *ev)
 {
-	return (uint8_t)((ev->at_start ? WINDOW_AT_START : 0) | (ev->in_progress ? WINDOW_IN_PROGRESS : 0) |
+	return (uint8_t)((ev->at_start ? WINDOW_AT_START : 0) | (ev->spurious ? WINDOW_SPURIOUS : 0) | (ev->in_progress ? WINDOW_IN_PROGRESS : 0) |
 			 (ev->preempted ? WINDOW_PREEMPTED : 0));
 }
 

@@ -130,6 +130,7 @@ struct ev_wait {
 	uint8_t at_start : 1;	 /* was already waiting when observation began: t_out is that moment */
 	uint8_t in_progress : 1; /* still waiting when observation ended: t_wake = t_run = that moment */
 	uint8_t preempted : 1;	 /* WC_NONE: involuntary; else a yield */
+	uint8_t spurious : 1;	 /* woken without a message (a reader made room on a shared wait queue): a part of the wait that follows */
 	uint8_t lost : 1;	 /* stands for lost_count waits whose records were lost: only the sums are true */
 	uint64_t t_wake, t_run;
 	int32_t waker_tid; /* 0: none */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* Stacks copied per second beyond first sights: enough for a 5 % split of a site's time within a few seconds (the ratio
@@ -31,6 +32,7 @@ struct bpf_session {
 	struct bpf_link **clocks;
 	int *clock_fds;
 	int n_clocks;
+	bool have_socket_counters, counting_sockets;
 };
 
 static int print_verbose(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -82,7 +84,16 @@ static int attach_clocks(struct bpf_session *s, int cpus, uint32_t hz, struct er
 	return 0;
 }
 
-static int load(struct bpf_session *s, const struct backend_options *opt, int cpus, struct err *err)
+/* Whether the running kernel has a tracepoint. Reads no BTF (that takes longer than all else at start-up): a tracepoint's address is a
+ * symbol only with KALLSYMS_ALL, but tracefs is not always mounted either; so the kernel's version decides. */
+static bool kernel_at_least(int major, int minor)
+{
+	struct utsname u;
+	int a = 0, b = 0;
+	return uname(&u) == 0 && sscanf(u.release, "%d.%d", &a, &b) == 2 && (a > major || (a == major && b >= minor));
+}
+
+static int load(struct bpf_session *s, const struct backend_options *opt, int cpus, bool counters, struct err *err)
 {
 	uint32_t ring = opt->ring_bytes ? opt->ring_bytes : DEFAULT_RING_BYTES;
 	s->skel = wait_bpf__open();
@@ -95,7 +106,17 @@ static int load(struct bpf_session *s, const struct backend_options *opt, int cp
 	bpf_map__set_max_entries(s->skel->maps.ring, ring);
 	bpf_map__set_max_entries(s->skel->maps.scratch, cpus);
 	bpf_map__set_max_entries(s->skel->maps.python_scratch, cpus);
+	s->have_socket_counters = counters;
+	bpf_program__set_autoload(s->skel->progs.on_send, counters);
+	bpf_program__set_autoload(s->skel->progs.on_receive, counters);
+	bpf_program__set_autoattach(s->skel->progs.on_send, false);
+	bpf_program__set_autoattach(s->skel->progs.on_receive, false);
 	int rc = wait_bpf__load(s->skel);
+	if (rc && counters) { /* a kernel that lacks them all the same: messages are counted by waits alone */
+		wait_bpf__destroy(s->skel);
+		s->skel = NULL;
+		return load(s, opt, cpus, false, err);
+	}
 	if (rc)
 		return err_set(err, rc, "load the BPF programs: %s; see `lockstep doctor`, or use --backend user", strerror(-rc));
 	return 0;
@@ -110,7 +131,7 @@ int bpf_session_open(struct bpf_session **out, const struct backend_options *opt
 		return err_set(err, -ENOMEM, "open the kernel backend: out of memory; free some");
 	}
 	libbpf_set_print(opt->verbose ? print_verbose : print_nothing);
-	rc = load(s, opt, cpus, err);
+	rc = load(s, opt, cpus, kernel_at_least(6, 3), err);
 	if (rc)
 		goto fail;
 	s->ring = ring_buffer__new(bpf_map__fd(s->skel->maps.ring), fn, ctx, NULL);
@@ -153,6 +174,15 @@ void bpf_session_close(struct bpf_session *s)
 	free(s->clocks);
 	free(s->clock_fds);
 	free(s);
+}
+
+void bpf_session_count_sockets(struct bpf_session *s)
+{
+	if (!s->have_socket_counters || s->counting_sockets)
+		return;
+	s->counting_sockets = true;
+	s->skel->links.on_send = bpf_program__attach(s->skel->progs.on_send); /* NULL: not counted */
+	s->skel->links.on_receive = bpf_program__attach(s->skel->progs.on_receive);
 }
 
 /* Runs an iterator program over all tasks: it works by its side effects, the seq file stays empty. */

@@ -66,9 +66,14 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
 
+struct sk_buff_head {
+	u32 qlen;
+};
+
 struct socket;
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_receive_queue;
 	struct socket *sk_socket;
 	u16 sk_type, sk_protocol;
 	int sk_sndbuf, sk_rcvbuf;

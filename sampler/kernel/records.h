@@ -48,6 +48,8 @@ enum k_object {
 #define SYS_SEM 0x40	/* the first argument is a SysV semaphore id */
 #define SYS_MSGQ 0x80	/* the first argument is a SysV queue id */
 #define SYS_WRITE 0x100 /* moves data out of the caller */
+#define SYS_SEND 0x200	/* moves data, and task I/O accounting does not see it */
+#define SYS_RECV 0x400
 #define SYS_MAX 512
 
 #define K_WAIT_BLOCKED 0x01   /* else preempted or yielded */
@@ -72,7 +74,7 @@ struct k_wait {
 	__u32 waker_tid;
 	__s16 nr, waker_nr;
 	__u8 flags, waker_ctx;
-	__u16 fold_scale; /* unused, zero */
+	__u16 spurious; /* woken, but nothing to read was there when it ran */
 	__u32 site, waker_site;
 	__u32 snap, waker_snap;
 	__u32 bytes, want;

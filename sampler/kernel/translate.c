@@ -130,6 +130,8 @@ static void on_chan(struct kernel_backend *b, const struct k_chan *r)
 		id = channels_other(b->channels, CH_NONE, r->key, name);
 		break;
 	}
+	if (r->obj == K_OBJ_UNIX || r->obj == K_OBJ_INET)
+		bpf_session_count_sockets(b->bpf);
 	HASH_FIND(hh, b->objects_by_key, &r->key, sizeof r->key, o);
 	if (!o && (o = calloc(1, sizeof *o))) {
 		o->key = r->key;
@@ -344,6 +346,7 @@ static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 	w->at_start = !!(r->flags & K_WAIT_AT_START);
 	w->in_progress = (r->flags & K_WAIT_AT_END) && (r->flags & K_WAIT_BLOCKED);
 	w->preempted = !(r->flags & K_WAIT_BLOCKED) && r->nr != SYS_sched_yield;
+	w->spurious = r->spurious && w->cls == WC_UNIX_READ;
 	w->t_wake = r->t_wake;
 	w->t_run = r->t_run;
 	bool shared = K_KEY_OBJ(r->chan) == K_OBJ_FUTEX && !(r->want & FUTEX_PRIVATE_FLAG);

@@ -62,13 +62,15 @@ struct thread_state {
 	__u32 waker_tid;
 	__u32 site, waker_site, snap, waker_snap;
 	__u32 bytes, want;
-	__u32 last_woken;
+	__u32 last_woken, spurious;
+	__u32 tx_calls, tx_bytes, rx_calls, rx_bytes; /* by send(), recv() and their like since the last record */
 	__u32 snap_seq;
 	__u32 countdown;
 	__u32 fold_count, handoff_count, handoff_tid, fold_ns;
 	__u64 t_emit, scratch, py_tstate;
 	__u64 rchar, wchar, syscr, syscw; /* at the last record */
 	__u64 lost_count, lost_blocked, lost_runq, lost_first, lost_last;
+	struct file *waited; /* of the descriptor that it waits on */
 	struct cached_site sites[SITE_CACHE];
 	struct cached_fd fds[FD_CACHE];
 };
@@ -451,6 +453,7 @@ static __always_inline __u64 object_of(struct thread_state *st, struct task_stru
 	bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd);
 	if (!file)
 		return 0;
+	st->waited = file;
 	bpf_core_read(&inode, sizeof(inode), &file->f_inode);
 	bpf_core_read(&ino, sizeof(ino), &inode->i_ino);
 	struct cached_fd *c = &st->fds[fd & (FD_CACHE - 1)];
@@ -563,7 +566,8 @@ static __always_inline void tell_wait(struct thread_state *st, struct task_struc
 	r->waker_nr = st->waker_nr;
 	r->flags = flags;
 	r->waker_ctx = st->waker_ctx;
-	r->fold_scale = 0;
+	r->spurious = st->spurious;
+	st->spurious = 0;
 	r->site = st->site;
 	r->waker_site = st->waker_site;
 	r->snap = st->snap;
@@ -571,16 +575,20 @@ static __always_inline void tell_wait(struct thread_state *st, struct task_struc
 	r->bytes = st->bytes;
 	r->want = st->want;
 	__u64 v = t->ioac.syscr;
-	r->rd_calls = v - st->syscr;
+	r->rd_calls = v - st->syscr + st->rx_calls;
+	st->rx_calls = 0;
 	st->syscr = v;
 	v = t->ioac.rchar;
-	r->rd_bytes = v - st->rchar;
+	r->rd_bytes = v - st->rchar + st->rx_bytes;
+	st->rx_bytes = 0;
 	st->rchar = v;
 	v = t->ioac.syscw;
-	r->wr_calls = v - st->syscw;
+	r->wr_calls = v - st->syscw + st->tx_calls;
+	st->tx_calls = 0;
 	st->syscw = v;
 	v = t->ioac.wchar;
-	r->wr_bytes = v - st->wchar;
+	r->wr_bytes = v - st->wchar + st->tx_bytes;
+	st->tx_bytes = 0;
 	st->wchar = v;
 	r->fold_count = st->fold_count;
 	r->handoff_count = st->handoff_count;
@@ -649,10 +657,23 @@ static __always_inline void leave_blocked(void *ctx, struct thread_state *st, st
 	}
 }
 
+/* Both directions of a local socket share one wait queue: a peer that reads makes room, and so wakes readers too. Such a thread finds
+ * nothing and blocks again in the same call, unless a message came in the meantime. */
+static __noinline __u32 woke_for_nothing(struct thread_state *st)
+{
+	struct file *file = st->waited;
+	struct socket *sock = BPF_CORE_READ(file, private_data);
+	struct sock *sk = BPF_CORE_READ(sock, sk);
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX && BPF_CORE_READ(sk, sk_receive_queue.qlen) == 0;
+}
+
 static __always_inline void enter(struct thread_state *st, struct task_struct *t, __u64 now)
 {
 	if (st->state == ST_BLOCKED) {
 		/* a wake-up that raced with the switch-out is stamped a little before it */
+		if (K_KEY_OBJ(st->chan) == K_OBJ_SOCKET && st->waker_ctx == K_CTX_TASK && st->waker_nr >= 0 &&
+		    (sys_flags(st->waker_nr) & (SYS_FD | SYS_WRITE)) == SYS_FD && !(sys_flags(st->nr) & SYS_WRITE))
+			st->spurious = woke_for_nothing(st);
 		__u64 wake = st->waker_ctx == K_CTX_NONE ? now : st->t_wake < st->t_out ? st->t_out : st->t_wake;
 		tell_wait(st, t, wake, now, st->flags);
 	} else if (st->state == ST_RUNNABLE) {
@@ -754,8 +775,11 @@ int BPF_PROG(on_waking, struct task_struct *p)
 	if (!w)
 		return 0;
 	w->last_woken = p->pid;
-	if ((f & SYS_FD) && (sys_flags(st->nr) & SYS_POLL))
+	if ((f & SYS_FD) && (sys_flags(st->nr) & SYS_POLL)) {
+		struct file *own = w->waited;
 		st->waker_chan = object_of(w, waker, REG_ARG0(regs));
+		w->waited = own;
+	}
 	struct cached_site *c = site_of(w, regs);
 	st->waker_site = c->id;
 	if (st->sampled || first_sight_allowed(c)) {
@@ -769,6 +793,42 @@ int BPF_PROG(on_waking, struct task_struct *p)
 				site_mark_snapped(w, c);
 		}
 	}
+	return 0;
+}
+
+/* ---- messages that task I/O accounting does not count: send(), recv() and their like ---- */
+
+/* Tracepoints of 6.3 and newer, attached by user space when the tree first uses a socket: programs that only use pipes and files do not
+ * pay for them. read() and write() on a socket are counted by the kernel already. */
+static __always_inline void count_message(int len, __u16 flag)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct thread_state *st = member(t);
+	if (!st || len < 0)
+		return;
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(t);
+	if (!(sys_flags(REG_NR(regs)) & flag))
+		return;
+	if (flag == SYS_SEND) {
+		st->tx_calls++;
+		st->tx_bytes += len;
+	} else {
+		st->rx_calls++;
+		st->rx_bytes += len;
+	}
+}
+
+SEC("?tp_btf/sock_send_length")
+int BPF_PROG(on_send, struct sock *sk, int ret, int flags)
+{
+	count_message(ret, SYS_SEND);
+	return 0;
+}
+
+SEC("?tp_btf/sock_recv_length")
+int BPF_PROG(on_receive, struct sock *sk, int ret, int flags)
+{
+	count_message(ret, SYS_RECV);
 	return 0;
 }
 

@@ -344,6 +344,8 @@ static int wait_key(struct event *ev, const char *key, const char *value)
 		ev->wait.at_start = on & 1;
 	else if (strcmp(key, "in_progress") == 0)
 		ev->wait.in_progress = on & 1;
+	else if (strcmp(key, "spurious") == 0)
+		ev->wait.spurious = on & 1;
 	else if (strcmp(key, "preempted") == 0)
 		ev->wait.preempted = on & 1;
 	else if (strcmp(key, "lost") == 0)
@@ -615,6 +617,8 @@ static void print_wait_flags(FILE *out, const struct ev_wait *w)
 		fputs(" at_start", out);
 	if (w->in_progress)
 		fputs(" in_progress", out);
+	if (w->spurious)
+		fputs(" spurious", out);
 	if (w->preempted)
 		fputs(" preempted", out);
 	if (w->lost)
