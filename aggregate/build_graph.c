@@ -4,8 +4,8 @@
  * split into stacks; out: waits by (thread, class, channel, stack), edges by (waiter, waker, channel, class, both stacks).
  *
  * Who counts as the waker, and how sure we are:
- * - a task that woke from its own context is the waker: high when the channel has known ends and it holds one, or when the thing
- *   waited on has no ends (futex, child, signal, ...); medium when the ends are known and it holds none, or not known;
+ * - a task that woke from its own context is the waker: high when it holds an end of the pipe or socket, or when the thing waited on is
+ *   none (futex, child, signal, ...); medium when it is not known to hold one;
  * - the task below a softirq is the waker only when it holds the channel's other end (loopback): high;
  * - without a usable waker, the only process at the channel's other end is taken: medium;
  * - else nobody (0): timers, disks, remote endpoints, the unknown.
@@ -143,6 +143,12 @@ static bool class_has_ends(enum wait_class cls)
 	return cls >= WC_PIPE_READ && cls <= WC_ACCEPT;
 }
 
+/* Whether it is told who holds ends of such a channel, so that a waker without one is doubtful. */
+static bool kind_has_ends(enum channel_kind kind)
+{
+	return kind == CH_PIPE || kind == CH_UNIX || kind == CH_TCP || kind == CH_UDP;
+}
+
 struct waker {
 	uint32_t proc;
 	enum confidence confidence;
@@ -159,7 +165,7 @@ static struct waker judge_waker(const struct aggregator *a, const struct row *ro
 	if (waker && row->key.flags & ROW_ESTIMATED)
 		return (struct waker){waker, CONF_MEDIUM, true};
 	if (waker) {
-		bool ends = class_has_ends(row->key.cls) || (c && c->n_ends);
+		bool ends = c ? kind_has_ends(c->kind) : class_has_ends(row->key.cls);
 		bool agree = c && channel_holds(c, t, waker, NULL);
 		return (struct waker){waker, !ends || agree ? CONF_HIGH : CONF_MEDIUM, true};
 	}

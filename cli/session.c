@@ -78,6 +78,8 @@ static int open_backend(struct session *s, struct err *err)
 		.verbose = opt->verbose,
 	};
 	struct aggregator_options ao = {.cpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
+	if (opt->replay_path)
+		ao.window_duty_percent = 100; /* no target to spare, and times that are not this moment's: look at all of it */
 
 	int rc = backend_choose(opt->backend, &s->ops, &s->probe, err);
 	if (rc)

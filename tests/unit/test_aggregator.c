@@ -289,6 +289,9 @@ static void test_what_has_no_ends_is_sure_by_its_waker(void **state)
 		    "channel 1000 id=1 kind=futex\nwait 2000 tid=10 class=futex wake=3000 ctx=task waker=20 channel=1\nend 9000",
 		    WC_FUTEX, 20, CONF_HIGH);
 	check_waker(TWO_PROCESSES "wait 2000 tid=10 class=child wake=3000 ctx=task waker=20\nend 9000", WC_CHILD, 20, CONF_HIGH);
+	check_waker(TWO_PROCESSES "channel 1000 id=1 kind=child\nchannel_end 1000 channel=1 pid=10\n"
+				  "wait 2000 tid=10 class=child wake=3000 ctx=task waker=20 channel=1\nend 9000",
+		    WC_CHILD, 20, CONF_HIGH);
 }
 
 static void test_an_interrupt_is_no_peer(void **state)
