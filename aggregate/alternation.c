@@ -248,9 +248,12 @@ static void advance(struct sweep *s, uint64_t t)
 		s->gap.deeper_b_ns += dt;
 }
 
-/* Short preemptions by somebody else than the thread it woke, told with wait w: it seemed to run, and did not. */
-static uint64_t preempted_by_others(const struct window_wait *w)
+/* Short preemptions by somebody else than the other side's thread that it woke, told with wait w: it seemed to run, and did not. */
+static uint64_t preempted_by_others(const struct sweep *s, const struct window_wait *w)
 {
+	unsigned side = s->g->proc[w->thread] == s->proc[1];
+	if (w->handoff == WINDOW_NONE || s->g->proc[w->handoff] != s->proc[!side])
+		return w->folded_ns;
 	return w->folded_count > w->handoff_count ? w->folded_ns / w->folded_count * (w->folded_count - w->handoff_count) : 0;
 }
 
@@ -260,7 +263,7 @@ static bool was_preempted(struct sweep *s, uint32_t wait, uint64_t gap)
 	const struct window_thread *t = &s->g->w->threads[s->g->waker[wait]];
 	uint32_t at = wgraph_wait_at(s->g, s->g->waker[wait], s->g->w->waits[wait].t_wake);
 	size_t next = at == WG_NONE ? t->first : (size_t)at + 1;
-	uint64_t ns = next < t->first + t->n ? preempted_by_others(&s->g->w->waits[next]) : 0;
+	uint64_t ns = next < t->first + t->n ? preempted_by_others(s, &s->g->w->waits[next]) : 0;
 	if (2 * ns < gap)
 		return false;
 	s->excused[s->g->proc[s->g->waker[wait]] == s->proc[1]] += ns;
@@ -303,7 +306,7 @@ static void pass_mark(struct sweep *s, struct pair_row *row, uint64_t mark)
 	case MARK_OUT:
 		s->running[side]--;
 		s->waiting[side] += turn;
-		s->preempted[side] += preempted_by_others(&g->w->waits[i]);
+		s->preempted[side] += preempted_by_others(s, &g->w->waits[i]);
 		break;
 	case MARK_WAKE:
 		s->queued[side]++;

@@ -180,6 +180,13 @@ static void blame_thread(struct walk *k, uint32_t thread, uint64_t from, uint64_
 		charge(k, t->pid, BLAME_OUTSIDE, NULL, channel, to - from);
 		return;
 	}
+	if (from < t->from_ns && from < to) { /* not born yet: whoever ran then may have been about to fork it */
+		uint64_t birth = t->from_ns < to ? t->from_ns : to;
+		uint32_t other = wgraph_runner_at(g, birth, thread);
+		charge(k, other == WG_NONE ? t->pid : pid_of(g, other), other == WG_NONE ? BLAME_UNKNOWN : BLAME_RUN, NULL, channel,
+		       birth - from);
+		from = birth;
+	}
 	size_t end = t->first + t->n;
 	uint32_t at = wgraph_wait_at(g, thread, from);
 	size_t i = at == WG_NONE ? t->first : at;

@@ -128,6 +128,22 @@ static void pass_blocked(struct path *p, uint32_t wait, uint64_t low)
 	emit(p, low, pid, kind_of(g, wait), w);
 }
 
+/* Before the thread's birth somebody forked it: whoever ran then. */
+static void pass_unborn(struct path *p)
+{
+	const struct level *l = &p->stack[p->depth];
+	uint32_t other = p->depth + 1 < DEPTH ? wgraph_runner_at(p->g, p->t, l->thread) : WG_NONE;
+	for (unsigned i = 0; i <= p->depth; i++)
+		if (p->stack[i].thread == other)
+			other = WG_NONE;
+	if (other == WG_NONE) {
+		emit(p, l->floor, p->g->w->threads[l->thread].pid, BLAME_UNKNOWN, NULL);
+		return;
+	}
+	struct level next = {other, l->floor};
+	p->stack[++p->depth] = next;
+}
+
 /* One step at p->t within the top of the stack. */
 static void step(struct path *p)
 {
@@ -150,7 +166,7 @@ static void step(struct path *p)
 		emit(p, low + wgraph_folded_part(g, l->thread, next, p->t - low), t->pid, BLAME_RUN, NULL);
 		emit(p, low, t->pid, BLAME_RUN_QUEUE, NULL);
 	} else if (!w) {
-		emit(p, l->floor, t->pid, BLAME_UNKNOWN, NULL); /* not born yet */
+		pass_unborn(p);
 	} else if (p->t > w->t_wake) {
 		emit(p, w->t_wake > l->floor ? w->t_wake : l->floor, t->pid, BLAME_RUN_QUEUE, w);
 	} else {

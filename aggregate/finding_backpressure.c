@@ -37,6 +37,19 @@ static double latency(const struct finding_context *c, uint32_t channel, int32_t
 	return p && p->lifetime_ns > 0 ? ns / p->lifetime_ns : 0;
 }
 
+/* The part of one side's waiting during which the other one worked (and was not itself kept waiting by a third, or by the machine): only
+ * that could have been carried over by a larger buffer. */
+static double by_work(const struct finding_context *c, uint32_t channel, int32_t waiter, int32_t worker)
+{
+	double ns = 0;
+	for (size_t i = 0; i < c->p->n_blames; i++) {
+		const struct blame_row *b = &c->p->blames[i];
+		if (b->waiter_pid == waiter && b->pid == worker && b->channel == channel && b->kind == BLAME_RUN)
+			ns += (double)b->ns;
+	}
+	return ns / c->window_ns;
+}
+
 /* Bytes per burst: what the writers moved per stretch of full buffer. A stretch ends when the reader starves. */
 static double burst_bytes(const struct flow_row *r)
 {
@@ -64,9 +77,10 @@ static void tell(struct finding_context *c, const struct flow_row *r, double ful
 		finding_add_evidence(c, f, "waits on empty here", d->waiter_pid, d->waiter_stack_ix);
 		finding_site(c, d->waiter_stack_ix, where[1]);
 	}
-	/* with room for the bursts each side works all the time, until the busier one sets the pace */
+	/* with room for the bursts each side works all the time, until the busier one, or the CPUs, set the pace */
 	double full_left = 1 - full - latency(c, r->channel, r->writer_pid), empty_left = 1 - empty - latency(c, r->channel, r->reader_pid);
-	double high = 1 / fmax(0.01, fmax(full_left, empty_left));
+	double cpu_bound = c->demand / (c->p->meta.cpus ? c->p->meta.cpus : 1);
+	double high = 1 / fmin(1, fmax(cpu_bound, fmax(0.01, fmax(full_left, empty_left))));
 	finding_predict(c, f, 1 + (high - 1) * 0.8, 1 + (high - 1) * 1.05);
 	char a[FINDING_NAME], b[FINDING_NAME], size[32], burst[32], cap[96] = "the buffer";
 	if (capacity(c, r->channel))
@@ -82,7 +96,8 @@ static void run(struct finding_context *c)
 {
 	for (size_t i = 0; i < c->p->n_flows && c->window_ns > 0; i++) {
 		const struct flow_row *r = &c->p->flows[i];
-		double full = (double)r->full_ns / c->window_ns, empty = (double)r->empty_ns / c->window_ns;
+		double full = by_work(c, r->channel, r->writer_pid, r->reader_pid);
+		double empty = by_work(c, r->channel, r->reader_pid, r->writer_pid);
 		if (r->writer_pid == r->reader_pid || full > 1 || empty > 1 || 1 / fmax(1 - full, 1 - empty) < 1 + FINDING_MIN_GAIN / 2)
 			continue;
 		tell(c, r, full, empty);

@@ -6,6 +6,7 @@
 #include "aggregate/finding_rules.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,6 +234,32 @@ static void sum_paths(struct finding_context *c)
 	}
 }
 
+double finding_own_demand(const struct finding_context *c)
+{
+	return finding_ramp(c->demand / (c->p->meta.cpus ? c->p->meta.cpus : 1), 1.05, 1.5);
+}
+
+/* Run-queue time on the critical path is others' doing when the tree wants no more CPUs than there are and the delays are long
+ * (wake-ups take microseconds). The rest of the path then tells the program's own shares. */
+#define WAKEUP_NS 2e4
+#define KEPT_OUT_NS 2e5
+static void measure_path(struct finding_context *c)
+{
+	double out = 0;
+	for (size_t i = 0; i < c->p->n_processes; i++) {
+		const struct process_row *r = &c->p->processes[i];
+		c->demand += r->in_tree && c->wall_ns > 0 ? (double)(r->ledger.on_cpu_ns + r->ledger.run_queue_ns) / c->wall_ns : 0;
+	}
+	for (size_t i = 0; i < c->p->n_critical; i++) {
+		const struct critical_row *r = &c->p->critical[i];
+		if (r->kind == BLAME_RUN_QUEUE && r->count)
+			out += (double)r->ns * finding_ramp(log10((double)r->ns / (double)r->count + 1), log10(WAKEUP_NS), log10(KEPT_OUT_NS));
+	}
+	c->path_ns = c->window_ns - out * (1 - finding_own_demand(c));
+	if (c->path_ns < 0.02 * c->window_ns)
+		c->path_ns = 0.02 * c->window_ns;
+}
+
 int finding_context_init(struct finding_context *c, struct profile *p)
 {
 	memset(c, 0, sizeof(*c));
@@ -257,6 +284,7 @@ int finding_context_init(struct finding_context *c, struct profile *p)
 			info->load = &p->loads[i];
 	}
 	sum_paths(c);
+	measure_path(c);
 	return gather_talks(c) || finding_group(c) || c->out_of_memory ? -ENOMEM : 0;
 }
 

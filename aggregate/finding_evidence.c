@@ -26,7 +26,8 @@ double finding_critical(const struct finding_context *c, enum blame_kind kind, i
 		for (size_t i = 0; i < c->p->n_critical; i++)
 			ns += c->p->critical[i].kind == kind ? (double)c->p->critical[i].ns : 0;
 	}
-	return share(ns, c->window_ns);
+	ns = share(ns, c->path_ns);
+	return ns < 1 ? ns : 1;
 }
 
 double finding_parallelism(const struct finding_context *c)

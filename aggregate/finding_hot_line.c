@@ -37,7 +37,7 @@ static void run(struct finding_context *c)
 	for (size_t i = 0; i < c->p->n_processes && c->window_ns > 0; i++) {
 		const struct process_info *p = &c->processes[i];
 		uint32_t stack, frame;
-		double path = p->critical_ns[BLAME_RUN] / c->window_ns;
+		double path = finding_path(c, p, BLAME_RUN);
 		if (!p->row->in_tree || path < 0.1)
 			continue;
 		double line = finding_hot_line(c, p->row->pid, &stack, &frame);

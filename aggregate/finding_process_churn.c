@@ -19,6 +19,7 @@ struct churn {
 	const struct process_info *lead;
 	uint64_t children;
 	double life_ns; /* wall, summed */
+	double busy_ns; /* of it: it ran, was runnable or read its program: what starting and ending costs, not its sleeping */
 	double spawn_ns;
 };
 
@@ -32,6 +33,10 @@ static void survey(const struct finding_context *c, struct churn *s)
 		double life = n > 1 ? (double)p->observed_ns / (p->n_threads > n ? (double)p->n_threads / n : 1) : c->processes[i].lifetime_ns;
 		s->children += n;
 		s->life_ns += life;
+		double idle = 0, all = p->observed_ns ? (double)p->observed_ns : 1;
+		for (unsigned cls = 0; cls < WC_COUNT; cls++)
+			idle += cls != WC_FILE_IO && cls != WC_PAGE_FAULT ? (double)p->ledger.blocked_ns[cls] : 0;
+		s->busy_ns += life * fmax(0, 1 - (idle + (double)p->ledger.idle_ns) / all);
 		s->spawn_ns += (double)p->spawn_ns;
 	}
 }
@@ -66,6 +71,20 @@ static void tell(struct finding_context *c, const struct churn *s, double share,
 		    f->speedup_low, f->speedup_high);
 }
 
+/* The children and their parent, as far as the run waits for them. */
+static double path_share(const struct finding_context *c, const struct churn *s)
+{
+	int32_t pid = s->lead->row->pid;
+	double sum = 0;
+	for (unsigned kind = BLAME_RUN; kind < BLAME_COUNT; kind++)
+		if (kind != BLAME_TIMER)
+			sum += finding_critical(c, (enum blame_kind)kind, pid);
+	const struct process_info *parent = finding_process(c, s->lead->row->ppid);
+	if (parent && parent->row->in_tree)
+		sum += finding_path(c, parent, BLAME_RUN) + finding_path(c, parent, BLAME_RUN_QUEUE);
+	return fmin(1, sum);
+}
+
 static void run(struct finding_context *c)
 {
 	for (size_t i = 0; i < c->p->n_processes && c->wall_ns > 0; i++) {
@@ -77,7 +96,8 @@ static void run(struct finding_context *c)
 			continue;
 		const struct process_info *parent = finding_process(c, s.lead->row->ppid);
 		double forking = parent && parent->row->in_tree ? (double)parent->row->ledger.on_cpu_ns : 0;
-		double mean = s.life_ns / (double)s.children, share = fmin(1, (s.life_ns + forking) / c->wall_ns);
+		double mean = s.life_ns / (double)s.children, share = fmin(1, (s.busy_ns + forking) / c->wall_ns);
+		share = fmin(share, path_share(c, &s));
 		double startup = finding_ramp(log10(mean + 1), log10(WORKING_NS), log10(STARTUP_NS));
 		if (share * startup > FINDING_MIN_GAIN / 2)
 			tell(c, &s, share, startup);

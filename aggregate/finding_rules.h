@@ -59,6 +59,8 @@ struct process_info {
 struct finding_context {
 	struct profile *p;
 	double wall_ns, window_ns;
+	double path_ns; /* length of the critical path, without stretches in which others on the machine had the CPUs */
+	double demand;	/* CPUs that the tree wants: its threads running or runnable, mean over the wall time */
 	struct process_info *processes; /* parallel to p->processes */
 	size_t *by_pid;			/* indexes, sorted by pid */
 	struct talk *talks;
@@ -84,6 +86,8 @@ const struct talk *finding_talk(const struct finding_context *c, int32_t a, int3
 
 /* 0 at or below lo, 1 at or above hi, linear between; lo > hi falls instead. */
 double finding_ramp(double x, double lo, double hi);
+/* 0: the tree wants no more CPUs than there are; 1: it clearly wants more. Decides whose run-queue time is. */
+double finding_own_demand(const struct finding_context *c);
 
 /* A new finding of this kind, with neutral values; NULL: out of memory (noted in the context). Valid until the next one. */
 struct finding *finding_new(struct finding_context *c, enum finding_kind kind);
@@ -100,6 +104,12 @@ void finding_say(struct finding_context *c, char **field, const char *fmt, ...) 
 /* Lowers confidence for loss, sampling and thin evidence. */
 void finding_weigh(const struct finding_context *c, struct finding *f, bool estimated, uint64_t observations);
 
+/* A process's own share of the critical path; finding_critical: with its siblings. */
+static inline double finding_path(const struct finding_context *c, const struct process_info *p, enum blame_kind kind)
+{
+	double share = c->path_ns > 0 ? p->critical_ns[kind] / c->path_ns : 0;
+	return share < 1 ? share : 1;
+}
 /* Shares of the analysed windows' wall time (0..1 for the critical path; waits of many may exceed 1). */
 double finding_critical(const struct finding_context *c, enum blame_kind kind, int32_t pid); /* a process and its siblings; 0: all */
 double finding_parallelism(const struct finding_context *c); /* mean number of threads of the tree running, while any runs */

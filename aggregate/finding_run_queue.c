@@ -11,6 +11,10 @@
 #define WAKEUP_NS 1e5
 #define SLICE_NS 1e6
 
+/* A run of tens of milliseconds is mostly start-up, where everything is runnable at once. */
+#define SHORT_RUN_NS 3e8
+#define LONG_RUN_NS 1e9
+
 struct pressure {
 	double run_queue, on_cpu, delays; /* ns, ns, count, of the processes that suffer */
 	int32_t pids[FINDING_MAX_PIDS];
@@ -38,19 +42,6 @@ static void survey(const struct finding_context *c, struct pressure *s)
 	}
 }
 
-/* Whether the tree itself asks for more CPUs than there are. When it does not, others on the machine use them (or a quota bites):
- * that is no property of the program, and told only when it is nearly all there is. */
-static double own_demand(const struct finding_context *c)
-{
-	double wants = 0, cpus = c->p->meta.cpus ? c->p->meta.cpus : 1;
-	for (size_t i = 0; i < c->p->n_processes; i++) {
-		const struct ledger *l = &c->p->processes[i].ledger;
-		if (c->p->processes[i].in_tree)
-			wants += (double)(l->on_cpu_ns + l->run_queue_ns);
-	}
-	return finding_ramp(wants / c->wall_ns / cpus, 1.05, 1.5);
-}
-
 static void run(struct finding_context *c)
 {
 	struct pressure s = {.n = 0};
@@ -59,7 +50,8 @@ static void run(struct finding_context *c)
 	if (!s.n || s.delays <= 0)
 		return;
 	double mean = s.run_queue / s.delays, runnable = s.run_queue / c->wall_ns;
-	double strong = finding_ramp(log10(mean + 1), log10(WAKEUP_NS), log10(SLICE_NS)) * own_demand(c);
+	double strong = finding_ramp(log10(mean + 1), log10(WAKEUP_NS), log10(SLICE_NS)) * finding_own_demand(c) *
+			finding_ramp(c->wall_ns, SHORT_RUN_NS, LONG_RUN_NS);
 	double high = 1 / (1 - fmin(0.98, path * strong));
 	if (high < 1 + FINDING_MIN_GAIN / 2)
 		return;

@@ -57,7 +57,7 @@ static void tell(struct finding_context *c, const struct process_info *p, const 
 	if (!f)
 		return;
 	const struct wait_row *w = finding_top_wait(c, p->row->pid, timer->cls);
-	double path = p->critical_ns[BLAME_TIMER] / c->window_ns, mean = (double)timer->ns / (double)timer->count;
+	double path = finding_path(c, p, BLAME_TIMER), mean = (double)timer->ns / (double)timer->count;
 	finding_weigh(c, f, w && w->estimated, timer->count);
 	f->share_of_wall = path;
 	finding_add_pid(c, f, p->row->pid);
@@ -81,7 +81,7 @@ static void run(struct finding_context *c)
 {
 	for (size_t i = 0; i < c->p->n_processes && c->window_ns > 0; i++) {
 		const struct process_info *p = &c->processes[i];
-		double path = p->critical_ns[BLAME_TIMER] / c->window_ns;
+		double path = finding_path(c, p, BLAME_TIMER);
 		int32_t victims[MAX_VICTIMS];
 		if (!p->row->in_tree || path < FINDING_MIN_GAIN / 2)
 			continue;

@@ -11,7 +11,8 @@
 /* Fewer clients than this are no queue. */
 #define MIN_CLIENTS 3
 
-#define MIN_REQUESTS 20
+/* Of each client, on average. */
+#define MIN_REQUESTS 5
 
 /* A service that takes seconds is a schedule, not a request. */
 #define SLOW_NS 5e8
@@ -114,7 +115,7 @@ static void run(struct finding_context *c)
 		if (!q.server->row->in_tree || !l || !l->awaited_ns || l->waiters_ns < l->awaited_ns + l->awaited_ns / 4)
 			continue;
 		add_clients(c, &q);
-		if (q.n < MIN_CLIENTS || q.top_edge == SIZE_MAX || q.count < MIN_REQUESTS)
+		if (q.n < MIN_CLIENTS || q.top_edge == SIZE_MAX || q.count < MIN_REQUESTS * q.n)
 			continue;
 		q.waiting = (double)l->waiters_ns / (double)l->awaited_ns;
 		q.awaited = (double)l->awaited_ns / c->window_ns;

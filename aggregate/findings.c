@@ -16,9 +16,9 @@
 /* The more specific kind first: where two findings tell of the same processes and channel, the earlier one is told and the
  * later one becomes its "also". */
 static const struct finding_rule *const rules[] = {
-	&finding_disk_wait,   &finding_single_server,  &finding_self_paced,   &finding_chatty_hub,    &finding_n_plus_one,
-	&finding_lock_convoy, &finding_serial_process, &finding_backpressure, &finding_lockstep,      &finding_ring,
-	&finding_slow_consumer, &finding_slow_producer, &finding_process_churn, &finding_run_queue,   &finding_hot_line_rule,
+	&finding_disk_wait,	&finding_single_server,	&finding_self_paced,	&finding_chatty_hub,	&finding_n_plus_one,
+	&finding_lock_convoy,	&finding_serial_process, &finding_backpressure, &finding_lockstep,	&finding_ring,
+	&finding_process_churn, &finding_slow_consumer, &finding_slow_producer, &finding_run_queue,	&finding_hot_line_rule,
 };
 
 struct finding *finding_new(struct finding_context *c, enum finding_kind kind)
@@ -187,14 +187,32 @@ static size_t rule_order(enum finding_kind kind)
 	return SIZE_MAX;
 }
 
-/* The more specific kind tells of the other one's processes too; of one kind, the larger circle does (a ring and its pairs). */
+/* Whether b is part of a's story. The more specific kind tells of the other one's processes too; of one kind, the larger circle
+ * does (a ring and its pairs). Too few CPUs are of the machine, not of these processes, and told on their own; but those who
+ * queue for a lock and are all woken at once are only runnable because of it. */
 static bool swallows(const struct finding *a, const struct finding *b)
 {
 	if (a->kind == b->kind)
 		return a->n_pids > b->n_pids && b->n_pids > 1 && same_story(a, b);
-	if (b->kind == FIND_RUN_QUEUE || (a->kind == FIND_RUN_QUEUE && b->kind == FIND_HOT_LINE))
-		return false; /* of the machine, not of these processes: told on its own */
+	if (b->kind == FIND_RUN_QUEUE)
+		return a->kind == FIND_LOCK_CONVOY && same_story(a, b);
+	if (a->kind == FIND_RUN_QUEUE && b->kind == FIND_HOT_LINE)
+		return false;
 	return rule_order(a->kind) < rule_order(b->kind) && same_story(a, b);
+}
+
+/* A marginal sign of the more specific kind does not take over a strong finding of the other: then it is told with that. (A hot
+ * line's price is what it costs, not what is left when something else sets the pace: it never takes over.) */
+#define MARGINAL (3 * FINDING_MIN_GAIN)
+#define STRONGER 3
+
+static void join(struct finding_context *c, size_t teller, size_t told, bool *gone)
+{
+	struct finding *f = &c->found[teller], *g = &c->found[told];
+	f->also |= (g->also | 1u << g->kind) & ~(1u << f->kind);
+	if (c->gain[told] > c->gain[teller] && g->kind != FIND_RUN_QUEUE) /* the story's price is the larger one */
+		c->gain[teller] = c->gain[told];
+	gone[told] = true;
 }
 
 /* Drops what is too small to act on, and tells overlapping findings once. */
@@ -211,10 +229,9 @@ static void resolve(struct finding_context *c)
 		for (size_t j = 0; j < c->n_found; j++) {
 			if (i == j || gone[i] || gone[j] || !swallows(&c->found[i], &c->found[j]))
 				continue;
-			c->found[i].also |= (c->found[j].also | 1u << c->found[j].kind) & ~(1u << c->found[i].kind);
-			if (c->gain[j] > c->gain[i] && c->found[j].speedup_low > 0) /* the story's price is the larger one */
-				c->gain[i] = c->gain[j];
-			gone[j] = true;
+			bool weak = c->gain[i] < MARGINAL && c->gain[j] > STRONGER * c->gain[i] &&
+				    c->found[j].kind != FIND_RUN_QUEUE && c->found[j].kind != FIND_HOT_LINE;
+			join(c, weak ? j : i, weak ? i : j, gone);
 		}
 	}
 	size_t n = 0;

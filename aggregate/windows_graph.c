@@ -143,6 +143,30 @@ static bool runs_at(const struct wgraph *g, uint32_t thread, uint64_t t)
 	return i == WG_NONE ? g->w->threads[thread].from_ns <= t : g->w->waits[i].t_run <= t;
 }
 
+/* Looks back over the boundaries before t; a runner whose start lies far back is missed, which callers must bear. */
+#define LOOK_BACK 64
+uint32_t wgraph_runner_at(const struct wgraph *g, uint64_t t, uint32_t not_this)
+{
+	uint64_t rel = t > g->w->start_ns ? t - g->w->start_ns : 0;
+	t = t > g->w->start_ns ? t - 1 : t; /* it may have gone to sleep at t itself */
+	size_t lo = 0, hi = g->n_marks;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		if (wg_mark_time(g->marks[mid]) <= rel)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (size_t i = lo; i > 0 && lo - i < LOOK_BACK; i--) {
+		uint64_t m = g->marks[i - 1];
+		uint32_t ix = wg_mark_index(m);
+		uint32_t thread = wg_mark_kind(m) == MARK_THREAD ? ix / 2 : g->w->waits[ix].thread;
+		if (thread != not_this && g->w->threads[thread].in_tree && runs_at(g, thread, t) && g->run_end[thread] >= t)
+			return thread;
+	}
+	return WG_NONE;
+}
+
 /* Which thread of a process ended a wait, when only the process is known: one that ran at that moment, the one that
  * began last (it is likeliest to have sent something), else the first. */
 #define MAX_CANDIDATES 64

@@ -67,6 +67,9 @@ int wgraph_build(struct wgraph *g, const struct window *w);
 
 /* The last wait of the thread with t_out <= t, or WG_NONE: the thread runs at t when t is at or after that wait's t_run. O(log n). */
 uint32_t wgraph_wait_at(const struct wgraph *g, uint32_t thread, uint64_t t);
+/* A thread of the tree that ran at time t, other than `not_this`: one that began lately. WG_NONE: none nearby. For stretches before
+ * a thread's birth: somebody forked it. */
+uint32_t wgraph_runner_at(const struct wgraph *g, uint64_t t, uint32_t not_this);
 /* Of a stretch of running of the thread that ends before wait `next` (its index, which need not exist): the part in which it was
  * in truth preempted for short times, which are told as one sum. */
 uint64_t wgraph_folded_part(const struct wgraph *g, uint32_t thread, size_t next, uint64_t ns);
