@@ -139,6 +139,44 @@ static unsigned cut_middle(struct frame_line *lines, unsigned n, unsigned max)
 	return head + 1 + tail;
 }
 
+/* How many of the frames, leaf first, lie inside the program: what called main is of no use, and often has no name. */
+static uint32_t before_startup(const struct stack_view *v)
+{
+	uint32_t end = v->s->n;
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct frame_row *f = frames_at(v->p, v->s->frame_ix[i]);
+		if (f && is_startup(f))
+			end = i;
+	}
+	while (end > 1) {
+		const struct frame_row *f = frames_at(v->p, v->s->frame_ix[end - 1]);
+		if (f && !(v->has_guest && is_interpreter(f)))
+			break;
+		end--;
+	}
+	return end;
+}
+
+static bool is_libc_at(const struct stack_view *v, uint32_t i)
+{
+	const struct frame_row *f = frames_at(v->p, v->s->frame_ix[i]);
+
+	return f && frames_is_libc(f);
+}
+
+/* The C library's inner frames from i on: those between the system call's wrapper and the function that the program called. */
+static uint32_t libc_middle(const struct stack_view *v, uint32_t i, uint32_t end)
+{
+	uint32_t n = 0;
+
+	if (i == 0 || !is_libc_at(v, i) || !is_libc_at(v, i - 1))
+		return 0;
+	while (i + n + 1 < end && is_libc_at(v, i + n) && is_libc_at(v, i + n + 1))
+		n++;
+	return n > 1 ? n : 0; /* folding one would save no line */
+}
+
 unsigned frames_trim(const struct profile *p, uint32_t stack_ix, unsigned max_lines, struct frame_line *lines)
 {
 	struct stack_view v;
@@ -147,19 +185,18 @@ unsigned frames_trim(const struct profile *p, uint32_t stack_ix, unsigned max_li
 
 	if (!stack_open(&v, p, stack_ix))
 		return 0;
-	uint32_t end = v.s->n;
-	while (end > 1) {
-		const struct frame_row *f = frames_at(p, v.s->frame_ix[end - 1]);
-		if (f && !is_startup(f) && !(v.has_guest && is_interpreter(f)))
-			break;
-		end--;
-	}
+	uint32_t end = before_startup(&v);
 	for (uint32_t i = 0; i < end;) {
 		const struct frame_row *f = frames_at(p, v.s->frame_ix[i]);
-		uint32_t label, run = f && f->language == LANG_KERNEL ? kernel_run(&v, i, &label) : 0;
+		uint32_t label = 0, run = f && f->language == LANG_KERNEL ? kernel_run(&v, i, &label) : 0, hidden = libc_middle(&v, i, end);
 
 		if (n == FRAME_LINES_MAX) { /* deeper than the buffer: keep shifting the middle away */
 			n = cut_middle(all, n, FRAME_LINES_MAX / 2);
+		}
+		if (hidden) {
+			n = push(all, n, FRAME_FOLDED, 0, hidden);
+			i += hidden;
+			continue;
 		}
 		if (run)
 			n = push(all, n, FRAME_KERNEL, label, run);

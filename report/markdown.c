@@ -154,7 +154,7 @@ static void processes(FILE *out, const struct view *v, size_t top)
 		fprintf(out, " | %s | %s | %s | %s%s | %s | ", g->lead->in_tree ? runtime_kind_name(g->lead->runtime) : "outside",
 			unit_percent((double)g->ledger.on_cpu_ns / wall).s, unit_percent((double)g->ledger.run_queue_ns / wall).s,
 			g->estimated ? "\\~" : "", unit_percent((double)g->blocked_ns / wall).s,
-			unit_count((double)g->ledger.waits / (wall / 1e9)).s);
+			unit_per_s((double)g->ledger.waits / (wall / 1e9)).s);
 		text_waiting_for(v, g, false, buf, sizeof buf);
 		put_md(out, buf);
 		fputs(" |\n", out);
@@ -174,6 +174,8 @@ static void edges(FILE *out, const struct view *v, size_t top)
 	      out);
 	for (size_t i = 0; i < v->n_edges && i < top; i++) {
 		const struct view_edge *e = &v->edges[i];
+		if (e->idle)
+			break;
 		bool has = hist_total(&e->hist) > 0;
 		fputs("| ", out);
 		text_end_name(v, e, false, buf, sizeof buf);
@@ -184,13 +186,16 @@ static void edges(FILE *out, const struct view *v, size_t top)
 		fputs(e->confidence == CONF_HIGH ? " | " : " (unsure) | ", out);
 		text_channel_name(e, buf, sizeof buf);
 		put_md(out, buf);
-		fprintf(out, " | %s | %s%s | %s | %s | %s |\n", unit_count((double)e->count / ((double)v->wall_ns / 1e9)).s, e->estimated ? "\\~" : "",
+		fprintf(out, " | %s | %s%s | %s | %s | %s |\n", unit_per_s((double)e->count / ((double)v->wall_ns / 1e9)).s, e->estimated ? "\\~" : "",
 			unit_percent((double)e->blocked_ns / (double)v->wall_ns).s, has ? unit_ns(hist_quantile(&e->hist, 0.5)).s : "-",
 			has ? unit_ns(hist_quantile(&e->hist, 0.99)).s : "-",
 			e->bytes.total_count ? unit_bytes(size_hist_quantile(&e->bytes, 0.5)).s : "-");
 	}
-	if (v->n_edges > top)
-		fprintf(out, "\n… and %zu more edges.\n", v->n_edges - top);
+	size_t shown = 0;
+	while (shown < v->n_edges && shown < top && !v->edges[shown].idle)
+		shown++;
+	if (v->n_edges > shown)
+		fprintf(out, "\n… and %zu more, smaller or idle.\n", v->n_edges - shown);
 }
 
 static void node(FILE *out, const struct view *v, uint32_t g, uint8_t *done)
@@ -216,7 +221,7 @@ static void graph(FILE *out, const struct view *v, size_t top)
 	char channel[160];
 	size_t drawn = 0;
 
-	for (size_t i = 0; done && i < v->n_edges && drawn < top; i++) {
+	for (size_t i = 0; done && i < v->n_edges && drawn < top && !v->edges[i].idle; i++) {
 		const struct view_edge *e = &v->edges[i];
 		if (e->waker == IX_NONE || e->waker == e->waiter)
 			continue;

@@ -170,7 +170,7 @@ void page_put_channels(struct page *x)
 }
 
 /* [waiter, waker, class, channel id, channels, count, blocked, queue, irq, p50, p99 (-1: unknown), bytes p50, p99 (-1), confidence, est, channel name,
- *  waiter node, waker node] */
+ *  waiter node, waker node, idle] */
 void page_put_edges(struct page *x)
 {
 	char name[256];
@@ -184,9 +184,9 @@ void page_put_edges(struct page *x)
 		text_channel_name(e, name, sizeof name);
 		if (e->waker == IX_NONE && e->channel && e->channel->remote && e->n_channels == 1)
 			snprintf(name, sizeof name, "%s", e->channel->name ? e->channel->name : "remote");
-		fprintf(x->out, ",%.0f,%.0f,%.0f,%.0f,%u,%d,%u,%u,%u]", h ? hist_quantile(&e->hist, 0.5) : -1, h ? hist_quantile(&e->hist, 0.99) : -1,
+		fprintf(x->out, ",%.0f,%.0f,%.0f,%.0f,%u,%d,%u,%u,%u,%d]", h ? hist_quantile(&e->hist, 0.5) : -1, h ? hist_quantile(&e->hist, 0.99) : -1,
 			b ? size_hist_quantile(&e->bytes, 0.5) : -1, b ? size_hist_quantile(&e->bytes, 0.99) : -1, (unsigned)e->confidence, e->estimated,
-			page_string(x, name), page_stack(x, 0, e->waiter_stack_ix), page_stack(x, 0, e->waker_stack_ix));
+			page_string(x, name), page_stack(x, 0, e->waiter_stack_ix), page_stack(x, 0, e->waker_stack_ix), e->idle);
 	}
 	fputc(']', x->out);
 }

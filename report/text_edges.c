@@ -89,9 +89,11 @@ static void edge_line(const struct textout *t, const struct view *v, const struc
 	end_cell(t, v, e, true, end_w);
 	fputc(' ', t->out);
 	text_channel_name(e, buf, sizeof buf);
+	if (e->channel && e->channel->kind == CH_CHILD)
+		snprintf(buf, sizeof buf, "child exit"); /* its name tells the waiter again */
 	compact_channel(buf);
 	textout_cell(t, buf, channel_w, CELL_PATH);
-	textout_cell(t, unit_tight(unit_count((double)e->count / ((double)v->wall_ns / 1e9))).s, 8, CELL_RIGHT);
+	textout_cell(t, unit_per_s((double)e->count / ((double)v->wall_ns / 1e9)).s, 8, CELL_RIGHT);
 	snprintf(pc, sizeof pc, "%s%s", est, unit_tight(unit_percent((double)e->blocked_ns / (double)v->wall_ns)).s);
 	textout_cell(t, pc, 8, CELL_RIGHT);
 	bool has_hist = hist_total(&e->hist) > 0;
@@ -109,7 +111,7 @@ void text_edges(const struct textout *t, const struct view *v, unsigned top)
 
 	if (v->n_edges == 0)
 		return;
-	while (shown < v->n_edges && shown < top && (shown == 0 || (double)v->edges[shown].blocked_ns >= EDGE_MIN_SHARE * (double)v->wall_ns))
+	while (shown < v->n_edges && shown < top && !v->edges[shown].idle && (shown == 0 || (double)v->edges[shown].blocked_ns >= EDGE_MIN_SHARE * (double)v->wall_ns))
 		shown++;
 	textout_heading(t, "WHO WAITS ON WHOM", "blocked: % of the run; size: median message");
 	textout_style(t, STYLE_DIM);
@@ -121,8 +123,7 @@ void text_edges(const struct textout *t, const struct view *v, unsigned top)
 		unsure |= v->edges[i].confidence != CONF_HIGH;
 	}
 	if (v->n_edges > shown)
-		fprintf(t->out, (double)v->edges[shown].blocked_ns < EDGE_MIN_SHARE * (double)v->wall_ns ? "… and %zu more, each below 1 %% of the run\n" : "… and %zu more (--top shows more)\n",
-			v->n_edges - shown);
+		fprintf(t->out, shown < top ? "… and %zu more, idle or below 1 %% of the run\n" : "… and %zu more (--top shows more)\n", v->n_edges - shown);
 	if (unsure) {
 		textout_style(t, STYLE_DIM);
 		textout_wrap(t, "", 0, "-? only one end of the channel confirms the pair   ?? a guess");

@@ -166,7 +166,7 @@ static void process_line(const struct textout *t, const struct view *v, uint32_t
 	textout_cell(t, percent_cell(g->blocked_ns, v->wall_ns, g->estimated, pc), 8, CELL_RIGHT);
 	fputc(' ', t->out);
 	bar(t, &g->ledger, v->wall_ns, 10, used);
-	textout_cell(t, unit_tight(unit_count((double)g->ledger.waits / ((double)v->wall_ns / 1e9))).s, 8, CELL_RIGHT);
+	textout_cell(t, unit_per_s((double)g->ledger.waits / ((double)v->wall_ns / 1e9)).s, 8, CELL_RIGHT);
 	fputc(' ', t->out);
 	text_waiting_for(v, g, w.brief, buf, sizeof buf);
 	if (w.brief && waits_for_peer(v, g))

@@ -75,6 +75,17 @@ struct unit_text unit_rate(double per_s)
 	return t;
 }
 
+struct unit_text unit_per_s(double per_s)
+{
+	struct unit_text t = unit_tight(unit_rate(per_s));
+	char *slash = t.s;
+
+	while (*slash && *slash != '/')
+		slash++;
+	*slash = '\0';
+	return t;
+}
+
 struct unit_text unit_bytes(double bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -120,8 +120,10 @@ static int cmp_edge_key(const void *pa, const void *pb)
 static int cmp_edge(const void *pa, const void *pb)
 {
 	const struct view_edge *a = pa, *b = pb;
-	int c = CMP(b->blocked_ns, a->blocked_ns);
+	int c = CMP(a->idle, b->idle);
 
+	if (!c)
+		c = CMP(b->blocked_ns, a->blocked_ns);
 	if (!c)
 		c = CMP(b->count, a->count);
 	if (!c)
@@ -193,6 +195,11 @@ int view_build_edges(struct view *v)
 		edge_fold(&v->edges[v->n_edges - 1], k->row);
 	}
 	free(keys);
+	for (size_t i = 0; i < v->n_edges; i++) {
+		struct view_edge *e = &v->edges[i];
+		/* an edge keeps the time that its waiter's ledger calls idle */
+		e->idle = v->groups[e->waiter].ledger.blocked_ns[e->cls] * 2 < e->blocked_ns;
+	}
 	qsort(v->edges, v->n_edges, sizeof *v->edges, cmp_edge);
 	for (size_t i = 0; i < v->n_edges; i++) {
 		const struct view_edge *e = &v->edges[i];

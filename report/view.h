@@ -44,6 +44,7 @@ struct view_edge {
 	uint64_t count, blocked_ns, run_queue_ns, n_irq;
 	enum confidence confidence; /* of most of its time */
 	bool estimated;
+	bool idle; /* mostly waits that lay on nobody's way (a shell for its child): last in the order */
 	struct hist hist;
 	struct size_hist bytes;
 	uint32_t waiter_stack_ix, waker_stack_ix; /* of the call sites with most time */
@@ -79,7 +80,7 @@ struct view {
 	uint32_t *members; /* process row indexes, by group */
 	struct view_group *groups; /* most weight first: on-CPU, run-queue and blocked time; outside processes last */
 	size_t n_groups;
-	struct view_edge *edges; /* most blocked time first */
+	struct view_edge *edges; /* most blocked time first; idle ones last */
 	size_t n_edges;
 	struct view_hot *hot; /* by group, then most time first (idle time does not count) */
 	size_t n_hot;

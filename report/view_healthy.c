@@ -85,6 +85,16 @@ static void say_waiting(const struct view *v, uint32_t g, char *dst, size_t size
 		 w->estimated ? "~" : "", unit_percent((double)w->top_cls_ns / (double)v->wall_ns / w->n_rows).s, wait_class_name(w->top_cls), tail);
 }
 
+static void say_queued(const struct view *v, uint32_t g, char *dst, size_t size)
+{
+	char name[128];
+
+	view_group_name(v, g, name, sizeof name);
+	snprintf(dst, size, "No process keeps another from working, but CPUs are short: %s (pid %d) was ready to run, without a CPU, for %s of the run (%u CPU%s here).",
+		 name, (int)v->groups[g].pid, unit_percent((double)v->groups[g].ledger.run_queue_ns / (double)v->wall_ns / v->groups[g].n_rows).s, v->p->meta.cpus,
+		 v->p->meta.cpus == 1 ? "" : "s");
+}
+
 /* Neither work nor waiting stands out. */
 static void say_quiet(const struct view *v, uint64_t cpu, uint64_t idle, char *dst, size_t size)
 {
@@ -98,8 +108,8 @@ static void say_quiet(const struct view *v, uint64_t cpu, uint64_t idle, char *d
 void view_healthy_sentence(const struct view *v, char *dst, size_t size)
 {
 	uint64_t cpu = 0, idle = 0;
-	double wait_share = 0, hot_share = 0;
-	uint32_t longest = IX_NONE, hot = busiest(v);
+	double wait_share = 0, hot_share = 0, queue_share = 0;
+	uint32_t longest = IX_NONE, queued = IX_NONE, hot = busiest(v);
 
 	for (uint32_t g = 0; g < v->n_groups && v->groups[g].lead->in_tree; g++) {
 		const struct view_group *x = &v->groups[g];
@@ -111,12 +121,21 @@ void view_healthy_sentence(const struct view *v, char *dst, size_t size)
 			longest = g;
 		}
 	}
+	for (uint32_t g = 0; g < v->n_groups && v->groups[g].lead->in_tree; g++) {
+		double queue = (double)v->groups[g].ledger.run_queue_ns / (double)v->wall_ns / v->groups[g].n_rows;
+		if (queue > queue_share) {
+			queue_share = queue;
+			queued = g;
+		}
+	}
 	if (hot != IX_NONE)
 		hot_share = (double)v->groups[hot].ledger.on_cpu_ns / (double)v->wall_ns;
 	if (tree_groups(v) == 0)
 		snprintf(dst, size, "Nothing was observed: the profile holds no process of the tree, so there is nothing to judge.");
 	else if (v->total_ns == 0)
 		snprintf(dst, size, "The tree neither ran nor waited while it was observed; a longer run would say more.");
+	else if (queue_share >= NOTABLE_SHARE && queue_share >= hot_share && queue_share >= wait_share)
+		say_queued(v, queued, dst, size);
 	else if (hot_share < NOTABLE_SHARE && wait_share < NOTABLE_SHARE && idle * 2 > v->total_ns)
 		say_quiet(v, cpu, idle, dst, size);
 	else if (hot != IX_NONE && hot_share >= wait_share)

@@ -39,7 +39,7 @@ class MapView {
     el.append(
       h("div", { class: "controls map-controls" }, this.filter,
         check("Group by name", () => this.byName, (v) => (this.byName = v)),
-        check("Small edges too", () => this.allEdges, (v) => (this.allEdges = v)),
+        check("Small and idle edges too", () => this.allEdges, (v) => (this.allEdges = v)),
         h("span", { class: "spacer" }),
         button("−", "Zoom out", () => this.scale(0.8)), button("+", "Zoom in", () => this.scale(1.25)), button("Fit", "Fit into the frame", () => this.fit())),
       h("div", { class: "map-box" }, this.svg, this.panel), this.legend());
@@ -101,7 +101,7 @@ class MapView {
     const m = this.m, merged = new Map(), first = new Set(m.findings[0]?.groups || []);
     for (const e of m.edges) {
       const share = e.blocked / m.meta.wall;
-      if (!e.blocked || (!this.allEdges && share < SMALL_SHARE)) continue;
+      if (!e.blocked || (!this.allEdges && (e.idle || share < SMALL_SHARE))) continue;
       const from = this.keyOf(m.groups[e.waiter]);
       const to = e.waker >= 0 ? this.keyOf(m.groups[e.waker]) : share >= 0.02 ? this.outsideNode(e) : null;
       if (!to || from === to) continue;
@@ -142,13 +142,38 @@ class MapView {
   layout() {
     const linked = [...this.nodes.values()].filter((n) => n.degree);
     const lone = [...this.nodes.values()].filter((n) => !n.degree);
-    if (linked.length <= RANKED_MAX) this.rankedLayout(linked);
+    const ring = linked.length <= 10 ? this.ringOf(linked) : null;
+    if (ring) this.ringLayout(ring);
+    else if (linked.length <= RANKED_MAX) this.rankedLayout(linked);
     else this.forceLayout(linked);
     this.placeLone(linked, lone);
   }
+  // Ranks suit pipelines and hubs; a circle of waits has no first. The nodes in the order in which they wait for each other, or null.
+  ringOf(linked) {
+    const best = new Map();
+    for (const e of this.edges) if (!best.has(e.from)) best.set(e.from, e.to); // edges stand by blocked time
+    for (const start of linked) {
+      const order = [start.key];
+      while (order.length <= linked.length && best.get(order[order.length - 1]) !== start.key) {
+        const next = best.get(order[order.length - 1]);
+        if (!next || order.includes(next)) break;
+        order.push(next);
+      }
+      if (order.length >= 3 && order.length === linked.length && best.get(order[order.length - 1]) === start.key) return order.map((k) => this.nodes.get(k));
+    }
+    return null;
+  }
+  ringLayout(ring) {
+    const r = Math.max(120, ring.length * 42);
+    ring.forEach((n, i) => {
+      const a = (2 * Math.PI * i) / ring.length - Math.PI / 2;
+      n.x = 1.5 * r * Math.cos(a);
+      n.y = r * Math.sin(a);
+    });
+  }
   rankedLayout(linked) {
     const g = new dagre.graphlib.Graph();
-    g.setGraph({ rankdir: "LR", nodesep: linked.length > 16 ? 26 : 46, ranksep: linked.length > 16 ? 90 : 170 });
+    g.setGraph({ rankdir: "LR", nodesep: linked.length > 16 ? 26 : 84, ranksep: linked.length > 16 ? 90 : 170 });
     g.setDefaultEdgeLabel(() => ({}));
     for (const n of linked) g.setNode(n.key, { width: Math.max(2 * this.radius(n) + 16, 7 * Math.min(18, n.label.length)), height: 2 * this.radius(n) + 44 });
     for (const e of this.edges) g.setEdge(e.from, e.to, { weight: 1 + Math.round(10 * Math.min(1, e.blocked / this.m.meta.wall)) });
@@ -202,9 +227,11 @@ class MapView {
     const tl = Math.hypot(b.x - x2, b.y - y2) || 1, tx = (b.x - x2) / tl, ty = (b.y - y2) / tl, half = tip * 0.52;
     const head = s("path", { class: "head", d: `M${x2 + tx * tip} ${y2 + ty * tip} L${x2 - ty * half} ${y2 + tx * half} L${x2 + ty * half} ${y2 - tx * half} z` });
     const hit = s("path", { class: "edge-hit", d: `M${x1} ${y1} Q${cx} ${cy} ${x2} ${y2}` });
-    const lx = (x1 + 2 * cx + x2) / 4, ly = (y1 + 2 * cy + y2) / 4, [l1, l2] = this.edgeLabel(e), above = !both || ux >= 0 ? -1 : 1;
+    // beside the curve, on the side to which it bends; a lone straight one has its label above
+    const side = both || uy * uy > 0.1 || ux >= 0 ? 1 : -1, nx = uy * side, ny = -ux * side, away = nx > 0.35 ? "start" : nx < -0.35 ? "end" : "middle";
+    const lx = (x1 + 2 * cx + x2) / 4 + nx * 12, ly = (y1 + 2 * cy + y2) / 4 + (ny < 0 ? ny * 16 - 7 : ny * 14 + 6), [l1, l2] = this.edgeLabel(e);
     const label = many && !e.lock && e.blocked < 0.25 * this.m.meta.wall ? null
-      : s("text", { class: "edge-label", x: lx, y: ly + (above < 0 ? -22 : 18), "text-anchor": "middle" }, s("tspan", { x: lx }, l1), s("tspan", { x: lx, dy: "13" }, l2));
+      : s("text", { class: "edge-label", x: lx, y: ly, "text-anchor": away }, s("tspan", { x: lx }, l1), s("tspan", { x: lx, dy: "13" }, l2));
     const g = s("g", { class: "edge" + (e.lock || e.found ? " lock" : "") + (e.unsure ? " unsure" : ""), "data-from": a.label, "data-to": b.label }, path, head, hit, label);
     hit.addEventListener("mousemove", (ev) => showTip(ev.clientX, ev.clientY, `${a.label} ${a.sub} waits for ${b.label} ${b.sub}`, ...e.parts.slice(0, 4).map((p) =>
       `${p.name}: ${count(p.count)} waits, ${ns(p.blocked)}, p50 ${p.p50 >= 0 ? ns(p.p50) : "unknown"}`), e.lock ? "in lock-step" : null, e.unsure ? "the pair is inferred" : null));

@@ -24,7 +24,7 @@ export function loadModel(raw) {
     [id, { id, kind: m.str(kind), name: m.str(name), capacity, remote: !!remote, ends }]));
   m.edges = raw.edges.map((e, i) => ({
     i, waiter: e[0], waker: e[1], cls: e[2], channel: e[3], channels: e[4], count: e[5], blocked: e[6], queue: e[7], irq: e[8], p50: e[9], p99: e[10],
-    bytes50: e[11], bytes99: e[12], conf: e[13], est: !!e[14], name: m.str(e[15]), waiterNode: e[16], wakerNode: e[17],
+    bytes50: e[11], bytes99: e[12], conf: e[13], est: !!e[14], name: m.str(e[15]), waiterNode: e[16], wakerNode: e[17], idle: !!e[18],
   }));
   m.waits = raw.waits.map((w) => ({
     group: w[0], pid: w[1], cls: w[2], channel: w[3], count: w[4], blocked: w[5], idle: w[6], queue: w[7], p50: w[8], p99: w[9], left: w[10], est: !!w[11],

@@ -1,11 +1,11 @@
 // Tables that sort, filter and copy. A column is data: title, cell text, sort value.
 import { clear, copyText, h, segmented } from "./dom.js";
-import { bytes, count, ns, percent } from "./format.js";
+import { bytes, count, ns, percent, rate } from "./format.js";
 
 const PAGE = 200; // rows drawn at first; the rest on demand
 
 function columnsOf(m) {
-  const wall = m.meta.wall, per_s = (v) => v / (wall / 1e9), share = (v) => percent(v / wall);
+  const wall = m.meta.wall, per = (v) => rate(v / (wall / 1e9)).replace("/s", ""), share = (v) => percent(v / wall);
   const dash = (v, f) => (v < 0 ? "–" : f(v));
   return {
     processes: {
@@ -14,7 +14,7 @@ function columnsOf(m) {
         ["pid", (g) => (g.n > 1 ? `${g.pid}…` : String(g.pid)), (g) => g.pid, "num"], ["name", (g) => g.name], ["runtime", (g) => (g.tree ? g.runtime : "outside")],
         ["threads", (g) => count(g.threads), (g) => g.threads, "num"], ["CPU", (g) => share(g.cpu), (g) => g.cpu, "num"],
         ["run-queue", (g) => share(g.queue), (g) => g.queue, "num"], ["blocked", (g) => (g.est ? "~" : "") + share(g.blockedSum), (g) => g.blockedSum, "num"],
-        ["idle", (g) => share(g.idle), (g) => g.idle, "num"], ["time", (g) => bar(m, g), null, "bar-cell"], ["waits/s", (g) => count(per_s(g.waits)), (g) => g.waits, "num"],
+        ["idle", (g) => share(g.idle), (g) => g.idle, "num"], ["time", (g) => bar(m, g), null, "bar-cell"], ["waits/s", (g) => per(g.waits), (g) => g.waits, "num"],
         ["mostly waiting for", (g) => g.wait], ["command", (g) => g.cmd.join(" ")],
       ],
       first: 4,
@@ -23,8 +23,8 @@ function columnsOf(m) {
       rows: () => m.edges,
       columns: [
         ["waiter", (e) => m.groupLabel(e.waiter)], ["waker", (e) => (e.waker < 0 ? "–" : m.groupLabel(e.waker))], ["class", (e) => m.className(e.cls)], ["channel", (e) => e.name],
-        ["waits", (e) => count(e.count), (e) => e.count, "num"], ["waits/s", (e) => count(per_s(e.count)), (e) => e.count, "num"],
-        ["blocked", (e) => (e.est ? "~" : "") + share(e.blocked), (e) => e.blocked, "num"], ["p50", (e) => dash(e.p50, ns), (e) => e.p50, "num"],
+        ["waits", (e) => count(e.count), (e) => e.count, "num"], ["waits/s", (e) => per(e.count), (e) => e.count, "num"],
+        ["blocked", (e) => (e.est ? "~" : "") + share(e.blocked) + (e.idle ? " idle" : ""), (e) => (e.idle ? 0 : e.blocked), "num"], ["p50", (e) => dash(e.p50, ns), (e) => e.p50, "num"],
         ["p99", (e) => dash(e.p99, ns), (e) => e.p99, "num"], ["message p50", (e) => dash(e.bytes50, bytes), (e) => e.bytes50, "num"],
         ["sure", (e) => ["low", "medium", "high"][e.conf], (e) => e.conf],
       ],
