@@ -109,6 +109,7 @@ struct build {
 	uint64_t end_ns;
 };
 int build_graph(struct build *b); /* waits, edges, cpu */
+void build_sampled_pairs(struct profile *p); /* counts of pairs that were only sampled */
 /* The thread's account up to end_ns, were the run to end now. */
 struct account build_account(const struct aggregator *a, const struct thread *h, uint64_t end_ns);
 /* The thread row's numbers for rows of thread index `thread` (or all of a process). */

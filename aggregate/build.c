@@ -310,6 +310,7 @@ static int finish_windows(struct build *b)
 		translate_ids(b, &p->flows[i].channel, NULL);
 	for (size_t i = 0; i < p->n_trace; i++)
 		translate_ids(b, &p->trace[i].channel, &p->trace[i].stack_ix);
+	build_sampled_pairs(p);
 	return 0;
 }
 

@@ -80,6 +80,30 @@ static void put_tick_on_timeline(struct aggregator *a, uint32_t proc, const stru
 		timeline_add_step(&a->timeline, &a->tree, proc, e->cls, &none, 1);
 }
 
+/* A blocked tick is a wait of its own in the window: at every sampled instant it is known who waits on what and who runs, which is
+ * all that the cascade, the loads and the overlaps need. How often waits ended is not in there: build.c takes that from counters.
+ * The peer is the lock's holder, or the only process at the channel's other end (its first thread). */
+static void put_tick_into_window(struct aggregator *a, uint32_t thread, uint32_t peer, const struct ev_tick *e, uint64_t from_ns,
+				 uint64_t until_ns)
+{
+	if (e->state == TICK_RUNNING || until_ns <= from_ns)
+		return;
+	uint32_t ch = e->channel ? channels_of_id(&a->channels, e->channel) : 0;
+	if (!peer && ch) {
+		uint32_t other = channel_other_end(&a->channels.list[ch], &a->tree, tree_proc(&a->tree, a->tree.threads[thread].proc), e->cls);
+		peer = other ? tree_thread_of_tid(&a->tree, a->tree.procs[other].pid, until_ns) : 0;
+	}
+	const struct account_step step = {
+	    .from = from_ns, .out = from_ns, .wake = e->state == TICK_BLOCKED ? until_ns : from_ns, .run = until_ns};
+	const struct ev_wait w = {.tid = e->tid,
+				  .cls = e->state == TICK_BLOCKED ? e->cls : WC_NONE,
+				  .preempted = e->state != TICK_BLOCKED,
+				  .waker_ctx = peer ? WAKER_TASK : WAKER_NONE,
+				  .channel = e->channel,
+				  .stack = e->state == TICK_BLOCKED ? e->stack : 0};
+	window_buffer_wait(&a->window, &a->tree, thread, &step, &w, peer, 0);
+}
+
 void ticks_event(struct aggregator *a, const struct event *ev)
 {
 	struct ev_tick e = ev->tick;
@@ -107,6 +131,7 @@ void ticks_event(struct aggregator *a, const struct event *ev)
 	k->upto_ns += gap;
 	h->samples = 0;
 	put_tick_on_timeline(a, tree_proc(&a->tree, h->proc), &e, ev->time_ns - mine, ev->time_ns);
+	put_tick_into_window(a, ix, peer, &e, ev->time_ns - mine, ev->time_ns);
 }
 
 static void commit_cpu(struct aggregator *a, uint32_t thread, const struct state *s, uint64_t ns)
