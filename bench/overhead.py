@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -203,12 +204,10 @@ class Lockstep(Tool):
             p = subprocess.run([self.binary, "report", db, "--json"], capture_output=True, text=True)
             meta = json.loads(p.stdout)["meta"]
             r.lost = meta["lost"]["events"]
-            r.events = meta.get("events")
-            if r.events is None:
-                p = subprocess.run(["sqlite3", db, "SELECT value FROM meta WHERE key IN ('n_events', 'events')"], capture_output=True,
-                                   text=True)
-                r.events = int(p.stdout.split()[0]) if p.stdout.strip() else None
-        except (OSError, ValueError, KeyError, IndexError):
+            con = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+            r.events = con.execute("SELECT n_events FROM meta").fetchone()[0]
+            con.close()
+        except (OSError, ValueError, KeyError, sqlite3.Error):
             pass
         return r
 
