@@ -2,11 +2,11 @@
  *
  * What a walk of one blocked thread costs. Usage: bench/runtime [PYTHON|JAVA-CLASSPATH ...]
  *
- *	build/bench/runtime python /usr/bin/python3		40 parked threads of about ten Python frames each
- *	build/bench/runtime java DIR				examples/runtime/Stacks.class in DIR, 400 threads
+ * 	build/bench/runtime python /usr/bin/python3		40 parked threads of about ten Python frames each
+ * 	build/bench/runtime java DIR				examples/runtime/Stacks.class in DIR, 400 threads
  *
- * Prints microseconds a walk (median of rounds): one process_vm_readv of 8 bytes of that thread's stack as a yardstick of the machine's
- * mood, native unwinding alone, and the merged walk, first (names unknown) and warm.
+ * Prints microseconds a walk (median of rounds): one process_vm_readv of 8 bytes of that thread's stack as a yardstick of
+ * the machine's mood, native unwinding alone, and the merged walk, first (names unknown) and warm.
  */
 #include "sampler/runtime/runtime.h"
 
@@ -89,7 +89,8 @@ static size_t threads_of(pid_t pid, struct thread *t)
 		snprintf(path, sizeof path, "/proc/%d/task/%s/syscall", pid, d->d_name);
 		FILE *f = d->d_name[0] == '.' ? NULL : fopen(path, "r");
 		if (f && fgets(line, sizeof line, f) &&
-		    sscanf(line, "%ld %llx %llx %llx %llx %llx %llx %llx %llx", &nr, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7) == 9) {
+		    sscanf(line, "%ld %llx %llx %llx %llx %llx %llx %llx %llx", &nr, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6,
+			   a + 7) == 9) {
 			t[n] = (struct thread){.tid = (pid_t)strtol(d->d_name, NULL, 10), .regs = {.valid = 1u << 7 | 1u << 16}};
 			t[n].regs.r[7] = a[6];
 			t[n++].regs.r[16] = a[7];
@@ -134,7 +135,8 @@ static void measure(const char *name, pid_t pid)
 		start = now_us();
 		all = managed = 0;
 		for (size_t i = 0; i < n; i++) {
-			struct runtime_thread rtt = {.pid = pid, .tid = t[i].tid, .as = as, .time_ns = UNWIND_NOW, .regs = &t[i].regs, .mem = &mem};
+			struct runtime_thread rtt = {
+				.pid = pid, .tid = t[i].tid, .as = as, .time_ns = UNWIND_NOW, .regs = &t[i].regs, .mem = &mem};
 			struct runtime_stack_info info;
 			all += runtime_stack(rt, &rtt, frames, MAX_FRAMES, &info);
 			managed += info.managed_frames;
@@ -146,10 +148,11 @@ static void measure(const char *name, pid_t pid)
 	qsort(yard, ROUNDS, sizeof *yard, compare);
 	qsort(native, ROUNDS, sizeof *native, compare);
 	qsort(merged, ROUNDS, sizeof *merged, compare);
-	printf("%-42s %4zu threads  %5.1f native %5.1f managed frames  readv %5.2f us  native %6.2f us  merged %6.2f us = %5.1f readv  "
+	printf("%-42s %4zu threads  %5.1f native %5.1f managed frames  readv %5.2f us  native %6.2f us  merged %6.2f us = %5.1f "
+	       "readv  "
 	       "first %7.1f us\n",
-	       name, n, (double)native_frames / (double)n, (double)managed / (double)n, yard[ROUNDS / 2], native[ROUNDS / 2], merged[ROUNDS / 2],
-	       merged[ROUNDS / 2] / yard[ROUNDS / 2], first);
+	       name, n, (double)native_frames / (double)n, (double)managed / (double)n, yard[ROUNDS / 2], native[ROUNDS / 2],
+	       merged[ROUNDS / 2], merged[ROUNDS / 2] / yard[ROUNDS / 2], first);
 	runtimes_free(rt);
 	address_space_free(as);
 	object_cache_free(objects);
@@ -168,7 +171,14 @@ int main(int argc, char **argv)
 	snprintf(script, sizeof script, "%s/examples/runtime/stacks.py", getenv("SOURCE_DIR") ? getenv("SOURCE_DIR") : ".");
 	for (int i = 2; i < argc; i++) {
 		char *python[] = {argv[i], script, "--threads", "40", NULL};
-		char *java[] = {argc > 3 ? argv[3] : "/usr/bin/java", argc > 4 ? argv[4] : "-Xshare:auto", "-cp", argv[2], "Stacks", "400", "20000", NULL};
+		char *java[] = {argc > 3 ? argv[3] : "/usr/bin/java",
+				argc > 4 ? argv[4] : "-Xshare:auto",
+				"-cp",
+				argv[2],
+				"Stacks",
+				"400",
+				"20000",
+				NULL};
 		bool is_java = strcmp(argv[1], "java") == 0;
 		pid = start(is_java ? java : python, &out);
 		while (fgets(line, sizeof line, out) && strcmp(line, "ready\n") != 0)

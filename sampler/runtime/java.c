@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The Java provider. In: registers and memory of a thread; out: its native and Java frames in one list. The native engine walks by CFI
- * and asks step() at each pc in the code cache; step() knows the three kinds of Java frames (x86-64):
+ * The Java provider. In: registers and memory of a thread; out: its native and Java frames in one list. The native engine
+ * walks by CFI and asks step() at each pc in the code cache; step() knows the three kinds of Java frames (x86-64):
  *   compiled     of fixed size: caller's sp = sp + size, return address at [-8], saved fp at [-16]
  *   interpreted  by fp: return address [fp+8], saved fp [fp], caller's sp [fp-8], Method [fp-24], bytecode pointer [fp-64]
  *   call stub    where C++ entered Java: an ordinary frame with fp
- * When CFI alone does not reach them (an unknown rbp, which /proc does not tell, and code that needs it), the thread's own anchor does:
- * the VM notes sp, fp and pc of the last Java frame whenever a thread leaves Java code. The native frames above it are kept.
+ * When CFI alone does not reach them (an unknown rbp, which /proc does not tell, and code that needs it), the thread's own
+ * anchor does: the VM notes sp, fp and pc of the last Java frame whenever a thread leaves Java code. The native frames above
+ * it are kept.
  *
  * libjvm's own frames below the youngest Java frame (JavaCalls, thread start) name no one's code and are left out.
  * Sources: hotspot/cpu/x86/frame_x86.hpp, share/runtime/javaFrameAnchor.hpp.
@@ -130,7 +131,8 @@ static bool step_compiled(struct target_memory *m, const struct java_blob *b, bo
 {
 	uint64_t at = *sp + b->frame_bytes;
 
-	if (leaf && b->frame_complete >= 0 && *pc < b->code_begin + (uint64_t)b->frame_complete) { /* its frame is not built yet */
+	if (leaf && b->frame_complete >= 0 &&
+	    *pc < b->code_begin + (uint64_t)b->frame_complete) { /* its frame is not built yet */
 		*pc = target_u64(m, *sp);
 		*sp += 8;
 		return *pc != 0;
@@ -340,7 +342,8 @@ static size_t stack(void *state, struct runtime_env *env, const struct runtime_t
 	return o.n < max ? o.n : max;
 }
 
-static bool wait_for(void *state, struct runtime_env *env, const struct runtime_thread *t, uint64_t futex_addr, struct runtime_wait *out)
+static bool wait_for(void *state, struct runtime_env *env, const struct runtime_thread *t, uint64_t futex_addr,
+		     struct runtime_wait *out)
 {
 	return futex_addr && java_wait(state, env, t->tid, out);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the Java provider: HotSpot by its VMStructs (verified with 17 and 25). The parts, in reading order: java_structs.c (what the
- * VM tells about its own layout), java_code.c (from a pc to the code blob that holds it and to inlined scopes), java_method.c (names and
- * lines), java_threads.c (JavaThreads, roles, monitors), java.c (the provider: steps of the native unwinder through Java frames).
+ * Inside of the Java provider: HotSpot by its VMStructs (verified with 17 and 25). The parts, in reading order:
+ * java_structs.c (what the VM tells about its own layout), java_code.c (from a pc to the code blob that holds it and to
+ * inlined scopes), java_method.c (names and lines), java_threads.c (JavaThreads, roles, monitors), java.c (the provider:
+ * steps of the native unwinder through Java frames).
  */
 #ifndef LOCKSTEP_RUNTIME_JAVA_H
 #define LOCKSTEP_RUNTIME_JAVA_H
@@ -18,18 +19,18 @@ struct java_layout {
 	/* growable array, code heap */
 	int32_t array_len, array_data, heap_memory, heap_segmap, heap_log2, space_low, space_low_boundary, space_high_boundary;
 	/* code blob, nmethod */
-	int32_t blob_name, blob_size, blob_frame_complete, blob_frame_size, blob_code_begin, blob_code_end, blob_code_offset, blob_data_offset,
-		blob_mutable, blob_relocation_size;
-	int32_t nm_method_compiled, nm_method, nm_scopes_data_begin, nm_deopt_begin, nm_deopt_offset, nm_orig_pc, nm_metadata, nm_scopes_pcs,
-		nm_dependencies, nm_immutable, nm_scopes_data, nm_compile_id;
+	int32_t blob_name, blob_size, blob_frame_complete, blob_frame_size, blob_code_begin, blob_code_end, blob_code_offset,
+		blob_data_offset, blob_mutable, blob_relocation_size;
+	int32_t nm_method_compiled, nm_method, nm_scopes_data_begin, nm_deopt_begin, nm_deopt_offset, nm_orig_pc, nm_metadata,
+		nm_scopes_pcs, nm_dependencies, nm_immutable, nm_scopes_data, nm_compile_id;
 	int32_t pc_offset, pc_scope;
 	/* method, class */
-	int32_t method_const, const_constants, const_flags, const_flags_flags, const_code_size, const_name, pool_holder, pool_source,
-		klass_source, klass_name, symbol_length, symbol_body;
+	int32_t method_const, const_constants, const_flags, const_flags_flags, const_code_size, const_name, pool_holder,
+		pool_source, klass_source, klass_name, symbol_length, symbol_body;
 	/* thread */
-	int32_t list_length, list_threads, thread_osthread, jthread_osthread, os_thread_id, anchor, anchor_sp, anchor_pc, anchor_fp,
-		pending_monitor, waiting_monitor, stack_base, stack_size, monitor_owner_id, monitor_owner, monitor_object, lock_stack,
-		lock_stack_top, lock_stack_base;
+	int32_t list_length, list_threads, thread_osthread, jthread_osthread, os_thread_id, anchor, anchor_sp, anchor_pc,
+		anchor_fp, pending_monitor, waiting_monitor, stack_base, stack_size, monitor_owner_id, monitor_owner,
+		monitor_object, lock_stack, lock_stack_top, lock_stack_base;
 	uint32_t const_size, pool_size, pc_size, block_size;
 	bool owner_is_tid; /* ObjectMonitor::_owner is a JavaThread's monitor_owner_id, not a pointer (24+) */
 	uint32_t version;  /* 17, 25 */
@@ -64,8 +65,8 @@ struct java_process {
 	struct java_method *methods; /* by address of the Method */
 	struct java_thread *threads; /* by tid as its own namespace sees it */
 	uint64_t thread_list_seen;
-	uint64_t walk;	   /* counts walks, from 1 */
-	size_t line_bytes; /* of all methods */
+	uint64_t walk;	      /* counts walks, from 1 */
+	size_t line_bytes;    /* of all methods */
 	uint32_t role_ids[4]; /* interned "[jvm ... thread]" frames */
 	uint32_t unresolved;
 };

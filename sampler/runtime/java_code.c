@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From a pc in the code cache to the blob that holds it, and from a pc in compiled code to the methods that were inlined there. In: pcs;
- * out: blobs and scopes, cached.
+ * From a pc in the code cache to the blob that holds it, and from a pc in compiled code to the methods that were inlined
+ * there. In: pcs; out: blobs and scopes, cached.
  *
- * A code heap is cut into segments; its segment map holds, per segment, how many segments back its block starts (0: here, 255: free).
- * The blob lies behind the block's header. Debug information of a compiled method: PcDescs (pc offset, where the scope starts in the
- * stream), sorted; a scope is (sender's place, method index, bci + 1), each an UNSIGNED5 number. Method indices count from 1.
- * Sources: hotspot/share/memory/heap.cpp, code/nmethod.hpp, code/pcDesc.hpp, code/debugInfo.hpp, utilities/unsigned5.hpp.
+ * A code heap is cut into segments; its segment map holds, per segment, how many segments back its block starts (0: here,
+ * 255: free). The blob lies behind the block's header. Debug information of a compiled method: PcDescs (pc offset, where the
+ * scope starts in the stream), sorted; a scope is (sender's place, method index, bci + 1), each an UNSIGNED5 number. Method
+ * indices count from 1. Sources: hotspot/share/memory/heap.cpp, code/nmethod.hpp, code/pcDesc.hpp, code/debugInfo.hpp,
+ * utilities/unsigned5.hpp.
  */
 #include "sampler/runtime/java.h"
 
@@ -153,7 +154,8 @@ static void read_compiled(const struct java_layout *l, const uint8_t *head, stru
 /* CodeBlob::_frame_complete_offset became 16 bits wide in 24. */
 static int32_t frame_complete(const struct java_layout *l, const uint8_t *head)
 {
-	return l->blob_code_offset >= 0 ? (int16_t)head_i32(head, l->blob_frame_complete) : head_i32(head, l->blob_frame_complete);
+	return l->blob_code_offset >= 0 ? (int16_t)head_i32(head, l->blob_frame_complete)
+					: head_i32(head, l->blob_frame_complete);
 }
 
 static struct blob *blob_load(struct java_process *p, struct target_memory *m, uint64_t addr)
@@ -195,7 +197,8 @@ static void pcs_clear(struct java_process *p)
 {
 	struct java_pc *e, *next;
 
-	HASH_ITER(hh, p->pcs, e, next) {
+	HASH_ITER(hh, p->pcs, e, next)
+	{
 		HASH_DEL(p->pcs, e);
 		free(e->ids);
 		free(e);
@@ -207,7 +210,8 @@ static void blobs_clear(struct java_process *p)
 	struct blob *b, *next;
 
 	pcs_clear(p);
-	HASH_ITER(hh, p->blobs, b, next) {
+	HASH_ITER(hh, p->blobs, b, next)
+	{
 		HASH_DEL(p->blobs, b);
 		free(b);
 	}
@@ -334,7 +338,8 @@ size_t java_scopes(struct java_process *p, struct target_memory *m, const struct
 		if (method == 0)
 			break;
 		/* bci + 1; 0 is the entry of a synchronized method, which counts as its first bytecode */
-		out[n++] = (struct java_scope){target_u64(m, b->metadata + 8 * (uint64_t)(method - 1)), bci ? (int32_t)bci - 1 : 0};
+		out[n++] =
+			(struct java_scope){target_u64(m, b->metadata + 8 * (uint64_t)(method - 1)), bci ? (int32_t)bci - 1 : 0};
 		if (sender >= at && sender) /* senders lie before: a cycle otherwise */
 			break;
 		at = sender;

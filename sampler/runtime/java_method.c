@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Java methods to names and lines. In: the address of a Method and a bytecode index; out: the backend's id of "pkg.Class.method" in
- * "pkg/Class.java" at its line. Metadata does not move (it is no part of the Java heap); it is freed when a class loader dies, so an
- * entry is taken only while the Method still points to the same ConstMethod.
+ * Java methods to names and lines. In: the address of a Method and a bytecode index; out: the backend's id of
+ * "pkg.Class.method" in "pkg/Class.java" at its line. Metadata does not move (it is no part of the Java heap); it is freed
+ * when a class loader dies, so an entry is taken only while the Method still points to the same ConstMethod.
  *
- * ConstMethod -> ConstantPool -> Symbols; the bytecodes follow the ConstMethod, the compressed line table follows the bytecodes: a byte
- * (bci delta << 3 | line delta), 0xff before two signed UNSIGNED5 numbers for larger steps, 0 at the end.
+ * ConstMethod -> ConstantPool -> Symbols; the bytecodes follow the ConstMethod, the compressed line table follows the
+ * bytecodes: a byte (bci delta << 3 | line delta), 0xff before two signed UNSIGNED5 numbers for larger steps, 0 at the end.
  * Sources: hotspot/share/oops/constMethod.hpp, method.cpp, code/compressedStream.hpp.
  */
 #include "sampler/runtime/java.h"
@@ -18,7 +18,7 @@
 #define MAX_METHODS 200000
 #define MAX_LINES 65536 /* bytes of a compressed line table */
 #define MAX_LINE_BYTES (64u << 20)
-#define HAS_LINES 1	/* ConstMethod::_has_linenumber_table, ConstMethodFlags::_misc_has_linenumber_table */
+#define HAS_LINES 1 /* ConstMethod::_has_linenumber_table, ConstMethodFlags::_misc_has_linenumber_table */
 
 struct java_line_id {
 	int32_t bci;
@@ -41,7 +41,8 @@ static void method_free(struct java_method *m)
 {
 	struct java_line_id *i, *next;
 
-	HASH_ITER(hh, m->ids, i, next) {
+	HASH_ITER(hh, m->ids, i, next)
+	{
 		HASH_DEL(m->ids, i);
 		free(i);
 	}
@@ -55,7 +56,8 @@ void java_methods_free(struct java_process *p)
 {
 	struct java_method *m, *next;
 
-	HASH_ITER(hh, p->methods, m, next) {
+	HASH_ITER(hh, p->methods, m, next)
+	{
 		HASH_DEL(p->methods, m);
 		method_free(m);
 	}
@@ -99,14 +101,15 @@ static void read_names(struct java_process *p, struct target_memory *m, struct j
 	const struct java_layout *l = &p->layout;
 	uint64_t pool = target_u64(m, e->const_method + (uint32_t)l->const_constants);
 	uint64_t klass = pool ? target_u64(m, pool + (uint32_t)l->pool_holder) : 0;
-	uint16_t source_index = l->pool_source >= 0 ? target_u16(m, pool + (uint32_t)l->pool_source)
+	uint16_t source_index = l->pool_source >= 0    ? target_u16(m, pool + (uint32_t)l->pool_source)
 				: l->klass_source >= 0 ? target_u16(m, klass + (uint32_t)l->klass_source)
 						       : 0;
 	char class_name[1024], method[512], source[512], text[2048];
 	char *slash;
 
 	if (!klass || !symbol(p, m, target_u64(m, klass + (uint32_t)l->klass_name), class_name, sizeof class_name) ||
-	    !symbol(p, m, pool_symbol(p, m, pool, target_u16(m, e->const_method + (uint32_t)l->const_name)), method, sizeof method))
+	    !symbol(p, m, pool_symbol(p, m, pool, target_u16(m, e->const_method + (uint32_t)l->const_name)), method,
+		    sizeof method))
 		return;
 	if (symbol(p, m, pool_symbol(p, m, pool, source_index), source, sizeof source)) {
 		slash = strrchr(class_name, '/');
@@ -127,7 +130,8 @@ static void read_lines(struct java_process *p, struct target_memory *m, struct j
 
 	if (!(flags & HAS_LINES))
 		return;
-	/* The table's length is not kept: it ends with a 0 byte, which may also lie inside of a number; read on until the decoder ends. */
+	/* The table's length is not kept: it ends with a 0 byte, which may also lie inside of a number; read on until the
+	 * decoder ends. */
 	while (n < MAX_LINES) {
 		uint8_t *grown;
 		size_t part = 64;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a HotSpot VM tells about its own layout. In: the gHotSpotVM* tables that libjvm exports for its serviceability agent (in .dynsym
- * of every build); out: a java_layout. No attach, no safepoint, no flag: the tables are constant data.
+ * What a HotSpot VM tells about its own layout. In: the gHotSpotVM* tables that libjvm exports for its serviceability agent
+ * (in .dynsym of every build); out: a java_layout. No attach, no safepoint, no flag: the tables are constant data.
  *
- * Fields come and go with the JDK; each has the names under which 8-25 know it, and what must be there is checked at the end. Verified
- * by running: 17 and 25. The names of 11 and 21 were read; a VM that lacks a field we need is refused with a sentence.
+ * Fields come and go with the JDK; each has the names under which 8-25 know it, and what must be there is checked at the
+ * end. Verified by running: 17 and 25. The names of 11 and 21 were read; a VM that lacks a field we need is refused with a
+ * sentence.
  */
 #include "sampler/runtime/java.h"
 
@@ -17,7 +18,10 @@ struct want {
 	const char *type, *field;
 	size_t at;
 };
-#define F(type, field, member) {type, field, offsetof(struct java_layout, member)}
+#define F(type, field, member)                                                                                                   \
+	{                                                                                                                        \
+		type, field, offsetof(struct java_layout, member)                                                                \
+	}
 
 static const struct want statics[] = {
 	F("CodeCache", "_heaps", code_heaps),
@@ -142,9 +146,12 @@ static void take_field(struct java_layout *l, const char *type, const char *fiel
 static void read_structs(struct reader *r, struct java_layout *l)
 {
 	uint64_t at = variable(r, "gHotSpotVMStructs"), stride = variable(r, "gHotSpotVMStructEntryArrayStride");
-	uint64_t type_at = variable(r, "gHotSpotVMStructEntryTypeNameOffset"), name_at = variable(r, "gHotSpotVMStructEntryFieldNameOffset");
-	uint64_t string_at = variable(r, "gHotSpotVMStructEntryTypeStringOffset"), static_at = variable(r, "gHotSpotVMStructEntryIsStaticOffset");
-	uint64_t offset_at = variable(r, "gHotSpotVMStructEntryOffsetOffset"), address_at = variable(r, "gHotSpotVMStructEntryAddressOffset");
+	uint64_t type_at = variable(r, "gHotSpotVMStructEntryTypeNameOffset"),
+		 name_at = variable(r, "gHotSpotVMStructEntryFieldNameOffset");
+	uint64_t string_at = variable(r, "gHotSpotVMStructEntryTypeStringOffset"),
+		 static_at = variable(r, "gHotSpotVMStructEntryIsStaticOffset");
+	uint64_t offset_at = variable(r, "gHotSpotVMStructEntryOffsetOffset"),
+		 address_at = variable(r, "gHotSpotVMStructEntryAddressOffset");
 	char type[64], field[64], string[32];
 
 	if (!at || !stride)
@@ -167,7 +174,8 @@ static void read_structs(struct reader *r, struct java_layout *l)
 static void read_types(struct reader *r, struct java_layout *l)
 {
 	uint64_t at = variable(r, "gHotSpotVMTypes"), stride = variable(r, "gHotSpotVMTypeEntryArrayStride");
-	uint64_t name_at = variable(r, "gHotSpotVMTypeEntryTypeNameOffset"), size_at = variable(r, "gHotSpotVMTypeEntrySizeOffset");
+	uint64_t name_at = variable(r, "gHotSpotVMTypeEntryTypeNameOffset"),
+		 size_at = variable(r, "gHotSpotVMTypeEntrySizeOffset");
 	char type[64];
 
 	if (!at || !stride)
@@ -188,23 +196,26 @@ static const char *missing(const struct java_layout *l)
 		bool there;
 		const char *what;
 	} need[] = {
-		{l->code_heaps && l->array_len >= 0 && l->array_data >= 0 && l->heap_memory >= 0 && l->heap_segmap >= 0 && l->heap_log2 >= 0 &&
-			 l->space_low >= 0 && l->space_low_boundary >= 0 && l->space_high_boundary >= 0,
+		{l->code_heaps && l->array_len >= 0 && l->array_data >= 0 && l->heap_memory >= 0 && l->heap_segmap >= 0 &&
+			 l->heap_log2 >= 0 && l->space_low >= 0 && l->space_low_boundary >= 0 && l->space_high_boundary >= 0,
 		 "the code heaps"},
 		{l->blob_name >= 0 && l->blob_size >= 0 && l->blob_frame_size >= 0 && l->blob_frame_complete >= 0 &&
 			 (l->blob_code_begin >= 0 || l->blob_code_offset >= 0),
 		 "code blobs"},
-		{(l->nm_method >= 0 || l->nm_method_compiled >= 0) && l->nm_scopes_pcs >= 0 && l->nm_orig_pc >= 0 && l->nm_compile_id >= 0 &&
-			 ((l->nm_immutable >= 0 && l->nm_scopes_data >= 0 && l->blob_mutable >= 0 && l->blob_relocation_size >= 0) ||
+		{(l->nm_method >= 0 || l->nm_method_compiled >= 0) && l->nm_scopes_pcs >= 0 && l->nm_orig_pc >= 0 &&
+			 l->nm_compile_id >= 0 &&
+			 ((l->nm_immutable >= 0 && l->nm_scopes_data >= 0 && l->blob_mutable >= 0 &&
+			   l->blob_relocation_size >= 0) ||
 			  (l->nm_scopes_data_begin >= 0 && l->nm_metadata >= 0 && l->nm_dependencies >= 0)),
 		 "compiled methods"},
 		{l->pc_offset >= 0 && l->pc_scope >= 0 && l->pc_size >= 8 && l->pc_size <= 64, "pc descriptors"},
-		{l->method_const >= 0 && l->const_constants >= 0 && (l->const_flags >= 0 || l->const_flags_flags >= 0) && l->const_code_size >= 0 &&
-			 l->const_name >= 0 && l->const_size && l->pool_size && l->pool_holder >= 0 && l->klass_name >= 0 &&
-			 l->symbol_length >= 0 && l->symbol_body >= 0,
+		{l->method_const >= 0 && l->const_constants >= 0 && (l->const_flags >= 0 || l->const_flags_flags >= 0) &&
+			 l->const_code_size >= 0 && l->const_name >= 0 && l->const_size && l->pool_size && l->pool_holder >= 0 &&
+			 l->klass_name >= 0 && l->symbol_length >= 0 && l->symbol_body >= 0,
 		 "methods"},
-		{l->thread_list && l->list_length >= 0 && l->list_threads >= 0 && (l->thread_osthread >= 0 || l->jthread_osthread >= 0) &&
-			 l->os_thread_id >= 0 && l->anchor >= 0 && l->anchor_sp >= 0 && l->anchor_pc >= 0 && l->anchor_fp >= 0,
+		{l->thread_list && l->list_length >= 0 && l->list_threads >= 0 &&
+			 (l->thread_osthread >= 0 || l->jthread_osthread >= 0) && l->os_thread_id >= 0 && l->anchor >= 0 &&
+			 l->anchor_sp >= 0 && l->anchor_pc >= 0 && l->anchor_fp >= 0,
 		 "threads"},
 		{l->call_stub_return != 0 && l->vm_major != 0, "the call stub"},
 		{l->block_size == 8 || l->block_size == 16, "code heap blocks"},
@@ -227,6 +238,7 @@ int java_layout_read(struct target_memory *m, java_symbol_fn symbol, void *ctx, 
 	out->version = out->vm_major ? target_u32(m, out->vm_major) : 0;
 	lacks = missing(out);
 	if (lacks)
-		return err_set(err, -ENOTSUP, "this Java VM (version %u) does not describe %s: native stacks only", out->version, lacks);
+		return err_set(err, -ENOTSUP, "this Java VM (version %u) does not describe %s: native stacks only", out->version,
+			       lacks);
 	return 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Java threads: the JavaThread of a tid, what it waits for, which threads are the VM's own. In: the VM's thread list (copied on every
- * change and published by one pointer, so an unchanged pointer means an unchanged list); out: addresses, roles, monitors.
+ * Java threads: the JavaThread of a tid, what it waits for, which threads are the VM's own. In: the VM's thread list (copied
+ * on every change and published by one pointer, so an unchanged pointer means an unchanged list); out: addresses, roles,
+ * monitors.
  *
- * Contended monitors: a thread that waits to enter says so in _current_pending_monitor, one in Object.wait in _current_waiting_monitor.
- * The owner of a monitor is a JavaThread, or an address within its owner's stack (a lock that was inflated while held, up to 21), or,
- * since 24, the owner's _monitor_owner_id.
+ * Contended monitors: a thread that waits to enter says so in _current_pending_monitor, one in Object.wait in
+ * _current_waiting_monitor. The owner of a monitor is a JavaThread, or an address within its owner's stack (a lock that was
+ * inflated while held, up to 21), or, since 24, the owner's _monitor_owner_id.
  */
 #include "sampler/runtime/java.h"
 
@@ -29,7 +30,8 @@ void java_threads_free(struct java_process *p)
 {
 	struct java_thread *t, *next;
 
-	HASH_ITER(hh, p->threads, t, next) {
+	HASH_ITER(hh, p->threads, t, next)
+	{
 		HASH_DEL(p->threads, t);
 		free(t);
 	}
@@ -109,16 +111,36 @@ static enum runtime_role role_by_name(const char *comm)
 		const char *prefix;
 		enum runtime_role role;
 	} names[] = {
-		{"GC Thread", RUNTIME_ROLE_GC},	       {"G1 ", RUNTIME_ROLE_GC},	  {"ParGC", RUNTIME_ROLE_GC},
-		{"Gang worker", RUNTIME_ROLE_GC},      {"CMS ", RUNTIME_ROLE_GC},	  {"ZDriver", RUNTIME_ROLE_GC},
-		{"ZWorker", RUNTIME_ROLE_GC},	       {"ZStat", RUNTIME_ROLE_GC},	  {"ZDirector", RUNTIME_ROLE_GC},
-		{"ZUncommitter", RUNTIME_ROLE_GC},     {"ZUnmapper", RUNTIME_ROLE_GC},	  {"XDriver", RUNTIME_ROLE_GC},
-		{"Shenandoah", RUNTIME_ROLE_GC},       {"C1 Compiler", RUNTIME_ROLE_COMPILER}, {"C2 Compiler", RUNTIME_ROLE_COMPILER},
-		{"JVMCI", RUNTIME_ROLE_COMPILER},      {"Sweeper", RUNTIME_ROLE_COMPILER},     {"VM Thread", RUNTIME_ROLE_VM},
-		{"VM Periodic", RUNTIME_ROLE_VM},      {"VMThread", RUNTIME_ROLE_VM},	  {"Signal Dispatch", RUNTIME_ROLE_VM},
-		{"Service Thread", RUNTIME_ROLE_VM},   {"Monitor Deflati", RUNTIME_ROLE_VM}, {"Notification Th", RUNTIME_ROLE_VM},
-		{"Reference Handl", RUNTIME_ROLE_VM},  {"Finalizer", RUNTIME_ROLE_VM},	  {"Common-Cleaner", RUNTIME_ROLE_VM},
-		{"Attach Listener", RUNTIME_ROLE_VM},  {"JFR ", RUNTIME_ROLE_VM},	  {"WatcherThread", RUNTIME_ROLE_VM},
+		{"GC Thread", RUNTIME_ROLE_GC},
+		{"G1 ", RUNTIME_ROLE_GC},
+		{"ParGC", RUNTIME_ROLE_GC},
+		{"Gang worker", RUNTIME_ROLE_GC},
+		{"CMS ", RUNTIME_ROLE_GC},
+		{"ZDriver", RUNTIME_ROLE_GC},
+		{"ZWorker", RUNTIME_ROLE_GC},
+		{"ZStat", RUNTIME_ROLE_GC},
+		{"ZDirector", RUNTIME_ROLE_GC},
+		{"ZUncommitter", RUNTIME_ROLE_GC},
+		{"ZUnmapper", RUNTIME_ROLE_GC},
+		{"XDriver", RUNTIME_ROLE_GC},
+		{"Shenandoah", RUNTIME_ROLE_GC},
+		{"C1 Compiler", RUNTIME_ROLE_COMPILER},
+		{"C2 Compiler", RUNTIME_ROLE_COMPILER},
+		{"JVMCI", RUNTIME_ROLE_COMPILER},
+		{"Sweeper", RUNTIME_ROLE_COMPILER},
+		{"VM Thread", RUNTIME_ROLE_VM},
+		{"VM Periodic", RUNTIME_ROLE_VM},
+		{"VMThread", RUNTIME_ROLE_VM},
+		{"Signal Dispatch", RUNTIME_ROLE_VM},
+		{"Service Thread", RUNTIME_ROLE_VM},
+		{"Monitor Deflati", RUNTIME_ROLE_VM},
+		{"Notification Th", RUNTIME_ROLE_VM},
+		{"Reference Handl", RUNTIME_ROLE_VM},
+		{"Finalizer", RUNTIME_ROLE_VM},
+		{"Common-Cleaner", RUNTIME_ROLE_VM},
+		{"Attach Listener", RUNTIME_ROLE_VM},
+		{"JFR ", RUNTIME_ROLE_VM},
+		{"WatcherThread", RUNTIME_ROLE_VM},
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -144,9 +166,9 @@ static void read_comm(pid_t pid, pid_t tid, char *buf, size_t len)
 	buf[strcspn(buf, "\n")] = 0;
 }
 
-/* A name alone proves nothing: an application may call its thread anything. A thread of the thread list is the VM's own only by name and
- * if it is one of those that run Java code or compile; a thread outside of the list is never the application's unless it is a native
- * thread of a library, which has none of the names. */
+/* A name alone proves nothing: an application may call its thread anything. A thread of the thread list is the VM's own only
+ * by name and if it is one of those that run Java code or compile; a thread outside of the list is never the application's
+ * unless it is a native thread of a library, which has none of the names. */
 enum runtime_role java_role(struct java_process *p, struct target_memory *m, pid_t tid, char *name, size_t len)
 {
 	enum runtime_role role;
@@ -158,7 +180,8 @@ enum runtime_role java_role(struct java_process *p, struct target_memory *m, pid
 	return role == RUNTIME_ROLE_GC && listed ? RUNTIME_ROLE_APP : role;
 }
 
-/* Whether the thread's lock stack holds the object (lightweight locking, 21+): entries from base up to top, an offset in the thread. */
+/* Whether the thread's lock stack holds the object (lightweight locking, 21+): entries from base up to top, an offset in the
+ * thread. */
 static bool holds_lightly(struct java_process *p, struct target_memory *m, uint64_t jthread, uint64_t oop)
 {
 	const struct java_layout *l = &p->layout;
@@ -173,8 +196,8 @@ static bool holds_lightly(struct java_process *p, struct target_memory *m, uint6
 	return false;
 }
 
-/* Whether the thread owns a monitor whose _owner is this. oop is set when the monitor does not know its owner itself: inflated by who
- * wants it, while the owner holds it lightly. */
+/* Whether the thread owns a monitor whose _owner is this. oop is set when the monitor does not know its owner itself:
+ * inflated by who wants it, while the owner holds it lightly. */
 static bool is_owner(struct java_process *p, struct target_memory *m, uint64_t jthread, uint64_t owner, uint64_t oop)
 {
 	const struct java_layout *l = &p->layout;
@@ -206,8 +229,8 @@ static pid_t owner_tid(struct java_process *p, struct target_memory *m, uint64_t
 	if (!owner || (owner == ANONYMOUS_OWNER && !oop))
 		return 0;
 	HASH_ITER(hh, p->threads, t, next)
-		if (is_owner(p, m, t->addr, owner, oop))
-			return java_thread_tid(p, m, t->addr);
+	if (is_owner(p, m, t->addr, owner, oop))
+		return java_thread_tid(p, m, t->addr);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Whose frame is it: the user's, or a library's? In: a source frame's strings; out: a verdict, so that a report can point at the first
- * line of the user's own. Packages of the JDK and directories of installed Python code are libraries; everything else is the user's.
+ * Whose frame is it: the user's, or a library's? In: a source frame's strings; out: a verdict, so that a report can point at
+ * the first line of the user's own. Packages of the JDK and directories of installed Python code are libraries; everything
+ * else is the user's.
  */
 #include "sampler/runtime/runtime.h"
 
@@ -9,7 +10,8 @@
 
 static bool python_is_library(const struct source_frame *f)
 {
-	static const char *const dirs[] = {"/site-packages/", "/dist-packages/", "/lib/python2.", "/lib/python3.", "/lib64/python3."};
+	static const char *const dirs[] = {"/site-packages/", "/dist-packages/", "/lib/python2.", "/lib/python3.",
+					   "/lib64/python3."};
 
 	if (!f->file)
 		return true; /* an unresolved frame is no one's line */
@@ -23,7 +25,8 @@ static bool python_is_library(const struct source_frame *f)
 
 static bool java_is_library(const struct source_frame *f)
 {
-	static const char *const packages[] = {"java.", "javax.", "jdk.", "sun.", "com.sun.", "kotlin.", "kotlinx.", "scala.", "["};
+	static const char *const packages[] = {"java.",	  "javax.",   "jdk.",	"sun.", "com.sun.",
+					       "kotlin.", "kotlinx.", "scala.", "["};
 
 	for (unsigned i = 0; i < sizeof packages / sizeof packages[0]; i++)
 		if (strncmp(f->function, packages[i], strlen(packages[i])) == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See memory.h. The cache is direct-mapped by page number and invalidated by a generation count, so that starting a walk costs nothing.
- * A page is cut into sectors: a miss fetches the whole page (where one word is wanted, its neighbours will be), a hint only the sectors
- * that the last walk of the same thread looked at, all of them in one call.
+ * See memory.h. The cache is direct-mapped by page number and invalidated by a generation count, so that starting a walk
+ * costs nothing. A page is cut into sectors: a miss fetches the whole page (where one word is wanted, its neighbours will
+ * be), a hint only the sectors that the last walk of the same thread looked at, all of them in one call.
  */
 #include "sampler/runtime/memory.h"
 
@@ -193,7 +193,8 @@ uint64_t target_read_many(struct target_memory *m, const struct iovec *local, co
 }
 
 /* A run of sectors becomes one piece. */
-static unsigned add_pieces(struct page *p, uint8_t mask, struct iovec *local, struct iovec *remote, struct page **of, uint8_t *bits, unsigned n)
+static unsigned add_pieces(struct page *p, uint8_t mask, struct iovec *local, struct iovec *remote, struct page **of,
+			   uint8_t *bits, unsigned n)
 {
 	for (unsigned first = 0; first < 8 && n < MAX_PIECES; first++) {
 		unsigned end = first;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Thread ids across PID namespaces. In: ids as the profiler sees them, or as the target's own namespace does; out: the other. Runtimes
- * keep gettid()'s answer, which in a container is another number than ours.
+ * Thread ids across PID namespaces. In: ids as the profiler sees them, or as the target's own namespace does; out: the
+ * other. Runtimes keep gettid()'s answer, which in a container is another number than ours.
  */
 #include "sampler/runtime/provider.h"
 

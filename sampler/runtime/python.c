@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The Python provider: one stack of one thread, native and Python frames merged. In: registers, memory, and the frames that the kernel
- * program copied or, for a thread that is blocked now, those read from outside; out: frames with the backend's ids.
+ * The Python provider: one stack of one thread, native and Python frames merged. In: registers, memory, and the frames that
+ * the kernel program copied or, for a thread that is blocked now, those read from outside; out: frames with the backend's
+ * ids.
  *
- * The interpreter's own C frames between Python frames (vectorcall helpers, slot wrappers) name no one's code and are left out, as the
- * eval frames are; those above the youngest Python frame stay (they say which built-in is at work), and so do all other libraries'.
+ * The interpreter's own C frames between Python frames (vectorcall helpers, slot wrappers) name no one's code and are left
+ * out, as the eval frames are; those above the youngest Python frame stay (they say which built-in is at work), and so do
+ * all other libraries'.
  */
 #include "sampler/runtime/python.h"
 
@@ -107,7 +109,8 @@ static void *fork_state(const void *state, pid_t child)
 	return python_fork(state, child);
 }
 
-static bool wait_for(void *state, struct runtime_env *env, const struct runtime_thread *t, uint64_t futex_addr, struct runtime_wait *out)
+static bool wait_for(void *state, struct runtime_env *env, const struct runtime_thread *t, uint64_t futex_addr,
+		     struct runtime_wait *out)
 {
 	return python_wait(state, env, t->tid, futex_addr, out);
 }

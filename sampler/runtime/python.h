@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Inside of the Python provider: CPython 3.8-3.14. The parts, in reading order: python_layout.c (where things lie), python_attach.c
- * (is this process Python, which one), python_threads.c (which thread state is a thread's), python_walk.c (its frames), python_code.c
- * (code objects to names), python_lines.c and python_string.c, python_merge.c (native and Python frames into one stack), python_wait.c (GIL, labels),
- * python.c (the provider's vtable).
+ * Inside of the Python provider: CPython 3.8-3.14. The parts, in reading order: python_layout.c (where things lie),
+ * python_attach.c (is this process Python, which one), python_threads.c (which thread state is a thread's), python_walk.c
+ * (its frames), python_code.c (code objects to names), python_lines.c and python_string.c, python_merge.c (native and Python
+ * frames into one stack), python_wait.c (GIL, labels), python.c (the provider's vtable).
  */
 #ifndef LOCKSTEP_RUNTIME_PYTHON_H
 #define LOCKSTEP_RUNTIME_PYTHON_H
@@ -19,8 +19,9 @@
 struct python_layout {
 	struct python_offsets walk; /* runtime is 0 here */
 	uint32_t interp_id;
-	uint32_t runtime_gil, interp_gil; /* in _PyRuntime (<= 3.11), or the pointer to it in the interpreter (3.12+); the other is 0 */
-	uint32_t ts_interp, ts_chunk;	  /* ts_chunk: datastack_chunk, 0 when frames are on the heap */
+	uint32_t runtime_gil,
+		interp_gil; /* in _PyRuntime (<= 3.11), or the pointer to it in the interpreter (3.12+); the other is 0 */
+	uint32_t ts_interp, ts_chunk; /* ts_chunk: datastack_chunk, 0 when frames are on the heap */
 	uint32_t ts_size;
 	uint32_t code_filename, code_name, code_qualname, code_firstlineno, code_linetable, code_bytes;
 	uint32_t code_size; /* bytes from the object's start that hold all of these */
@@ -31,8 +32,8 @@ struct python_layout {
 
 /* The table's entry for 3.8 ... 3.12, or NULL. version as in python_offsets. */
 const struct python_layout *python_layout_known(uint32_t version);
-/* Reads _Py_DebugOffsets (3.13+) at _PyRuntime. Returns 0; -ENOTSUP with a sentence when the process cannot be walked (free-threaded,
- * unknown version, numbers that cannot be offsets). */
+/* Reads _Py_DebugOffsets (3.13+) at _PyRuntime. Returns 0; -ENOTSUP with a sentence when the process cannot be walked
+ * (free-threaded, unknown version, numbers that cannot be offsets). */
 int python_layout_read(struct target_memory *m, uint64_t runtime, struct python_layout *out, struct err *err);
 
 /* Line of an instruction: index is its offset in bytes from the start of the bytecode, -1 before the first. Returns 0 when none. */
@@ -54,9 +55,9 @@ struct python_process {
 	uint64_t code_type;	     /* address of PyCode_Type, 0 unknown */
 	struct python_range eval[4]; /* where _PyEval_EvalFrameDefault lies, all parts */
 	unsigned n_eval;
-	struct python_range text;    /* the interpreter's own code */
-	char module[4096];	     /* path of the interpreter's object file */
-	bool foreign_pids; /* lives in another PID namespace */
+	struct python_range text; /* the interpreter's own code */
+	char module[4096];	  /* path of the interpreter's object file */
+	bool foreign_pids;	  /* lives in another PID namespace */
 	struct python_threads *threads;
 	struct python_code_cache *codes;
 	char label[128]; /* multiprocessing: target function, "" unknown */

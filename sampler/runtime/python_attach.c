@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Is this process CPython, and which one? In: its mappings; out: the process's layout, the address of _PyRuntime, and where its eval
- * function lies. `_PyRuntime` is in .dynsym of every build (extension modules need it), stripped or not, static or shared, so a name
- * like python* or libpython*, or a .PyRuntime section (3.11+) in the program itself, is enough to find it.
+ * Is this process CPython, and which one? In: its mappings; out: the process's layout, the address of _PyRuntime, and where
+ * its eval function lies. `_PyRuntime` is in .dynsym of every build (extension modules need it), stripped or not, static or
+ * shared, so a name like python* or libpython*, or a .PyRuntime section (3.11+) in the program itself, is enough to find it.
  */
 #include "sampler/runtime/python.h"
 #include "sampler/symbols/symbols.h"
@@ -55,7 +55,8 @@ static int look(void *ctx, const struct mapping_info *m, struct object *obj)
 		s->version = version_in(m->path);
 	if (!obj)
 		return 0;
-	if (!s->object && (python_file_matters(base_name(m->path)) || (!s->first && object_section(obj, ".PyRuntime", NULL, NULL, NULL))) &&
+	if (!s->object &&
+	    (python_file_matters(base_name(m->path)) || (!s->first && object_section(obj, ".PyRuntime", NULL, NULL, NULL))) &&
 	    object_find_symbol(obj, "_PyRuntime", &vaddr, NULL) == 0) {
 		s->object = obj;
 		snprintf(s->path, sizeof s->path, "%s", m->path);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Code objects to names and lines. In: (code object, instruction) pairs; out: the backend's ids of source frames. Names are read while
- * the process lives and kept after it: per process, keyed by the code object's address.
+ * Code objects to names and lines. In: (code object, instruction) pairs; out: the backend's ids of source frames. Names are
+ * read while the process lives and kept after it: per process, keyed by the code object's address.
  *
- * An address is no identity: eval() in a loop frees a code object and the next one takes its place. So before a stack is resolved all
- * its code objects' heads are compared with what the cache knew: what they point to, sizes, first line, and the hash of the name (strings
- * are freed and take each other's places just as well).
- * After a fork the child's code objects are the parent's: equal heads share the parent's entries without reading a string, and a child
- * that died too early is still told by them.
+ * An address is no identity: eval() in a loop frees a code object and the next one takes its place. So before a stack is
+ * resolved all its code objects' heads are compared with what the cache knew: what they point to, sizes, first line, and the
+ * hash of the name (strings are freed and take each other's places just as well). After a fork the child's code objects are
+ * the parent's: equal heads share the parent's entries without reading a string, and a child that died too early is still
+ * told by them.
  */
 #include "sampler/runtime/python.h"
 
@@ -19,8 +19,8 @@
 #define MAX_CODES 100000     /* of one process: then the cache starts anew */
 #define MAX_TABLE (1u << 20) /* bytes of a line table */
 #define MAX_TABLE_BYTES (64u << 20)
-#define MAX_HEAD 512	     /* python_layout.c checks code_size */
-#define STR_HASH 24 /* of PyASCIIObject, in all versions; names are interned, so it is computed */
+#define MAX_HEAD 512 /* python_layout.c checks code_size */
+#define STR_HASH 24  /* of PyASCIIObject, in all versions; names are interned, so it is computed */
 
 struct line_id {
 	uint64_t instr;
@@ -28,8 +28,8 @@ struct line_id {
 	UT_hash_handle hh;
 };
 
-/* Fields that never change while a code object lives. fixed: 3.11+ size of the bytecode, constants, names, exception table; before,
- * argument counts, sizes, flags. */
+/* Fields that never change while a code object lives. fixed: 3.11+ size of the bytecode, constants, names, exception table;
+ * before, argument counts, sizes, flags. */
 struct identity {
 	uint64_t type, fixed[4], filename, name, qualname, table;
 	uint32_t first_line;
@@ -51,8 +51,8 @@ struct python_code_cache {
 	struct code *codes;
 	struct python_code_cache *parent; /* counted */
 	unsigned refs;
-	size_t table_bytes; /* of all entries */
-	uint64_t check;	    /* counts stacks */
+	size_t table_bytes;  /* of all entries */
+	uint64_t check;	     /* counts stacks */
 	uint32_t unresolved; /* id of the placeholder, 0 not asked yet */
 };
 
@@ -60,7 +60,8 @@ static void code_free(struct code *c)
 {
 	struct line_id *l, *next;
 
-	HASH_ITER(hh, c->lines, l, next) {
+	HASH_ITER(hh, c->lines, l, next)
+	{
 		HASH_DEL(c->lines, l);
 		free(l);
 	}
@@ -74,7 +75,8 @@ static void codes_clear(struct python_code_cache *cache)
 {
 	struct code *c, *next;
 
-	HASH_ITER(hh, cache->codes, c, next) {
+	HASH_ITER(hh, cache->codes, c, next)
+	{
 		HASH_DEL(cache->codes, c);
 		code_free(c);
 	}
@@ -139,8 +141,8 @@ static struct identity identity_of(const struct python_layout *l, const uint8_t 
 
 static bool identity_equal(const struct identity *a, const struct identity *b)
 {
-	return a->type == b->type && memcmp(a->fixed, b->fixed, sizeof a->fixed) == 0 && a->filename == b->filename && a->name == b->name && a->qualname == b->qualname &&
-	       a->table == b->table && a->first_line == b->first_line;
+	return a->type == b->type && memcmp(a->fixed, b->fixed, sizeof a->fixed) == 0 && a->filename == b->filename &&
+	       a->name == b->name && a->qualname == b->qualname && a->table == b->table && a->first_line == b->first_line;
 }
 
 static bool code_changed(struct python_process *p, struct target_memory *m, const struct code *c)

@@ -2,10 +2,11 @@
  *
  * Where things lie in CPython. In: a version, or the interpreter's own description (3.13+); out: a python_layout.
  *
- * The tables for 3.8-3.12 are offsetof()s printed by a C program compiled against the headers of 3.8.18, 3.9.18, 3.10.13, 3.11.2,
- * 3.11.7, 3.12.1 (Py_BUILD_CORE, x86-64; other 64-bit Linux ABIs lay these structures out alike, but for the pthread types inside the
- * GIL, which only matter to python_wait.c). Layouts do not change within a minor version. 3.13 describes itself in _Py_DebugOffsets
- * (checked against 3.13.0); the field list of 3.14 was read in public sources, not verified by a run.
+ * The tables for 3.8-3.12 are offsetof()s printed by a C program compiled against the headers of 3.8.18, 3.9.18, 3.10.13,
+ * 3.11.2, 3.11.7, 3.12.1 (Py_BUILD_CORE, x86-64; other 64-bit Linux ABIs lay these structures out alike, but for the pthread
+ * types inside the GIL, which only matter to python_wait.c). Layouts do not change within a minor version. 3.13 describes
+ * itself in _Py_DebugOffsets (checked against 3.13.0); the field list of 3.14 was read in public sources, not verified by a
+ * run.
  */
 #include "sampler/runtime/python.h"
 
@@ -178,7 +179,7 @@ int python_layout_read(struct target_memory *m, uint64_t runtime, struct python_
 	layout_from_slots(v, slot, out);
 	out->walk.version = version;
 	if (out->code_size > 512 || out->ts_size > 8192)
-		return err_set(err, -ENOTSUP, "Python %u.%u describes itself with impossible offsets: native stacks only", version >> 8,
-			       version & 0xff);
+		return err_set(err, -ENOTSUP, "Python %u.%u describes itself with impossible offsets: native stacks only",
+			       version >> 8, version & 0xff);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From an instruction to a line: the three table formats of CPython 3.8-3.14. In: the table's bytes (hostile ones too); out: a line.
- * Formats: Objects/lnotab_notes.txt (<= 3.9), PEP 626 (3.10), Objects/locations.md (3.11+).
+ * From an instruction to a line: the three table formats of CPython 3.8-3.14. In: the table's bytes (hostile ones too); out:
+ * a line. Formats: Objects/lnotab_notes.txt (<= 3.9), PEP 626 (3.10), Objects/locations.md (3.11+).
  */
 #include "sampler/runtime/python.h"
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Splices native and Python frames. In: the native stack (pcs and canonical frame addresses), the pairs, where the eval function lies;
- * out: one list, leaf first, in which the Python frames that an eval frame ran stand in its place.
+ * Splices native and Python frames. In: the native stack (pcs and canonical frame addresses), the pairs, where the eval
+ * function lies; out: one list, leaf first, in which the Python frames that an eval frame ran stand in its place.
  *
- * Which native frame is the eval frame of a group of Python frames? Since 3.12 the mark below a group (the shim) is a local variable of
- * that very C frame: its address decides, exactly, whatever the compiler made of the function (.cold parts, tail calls). Before, groups
- * and frames with a pc inside the function are matched in order. When their numbers differ, nothing is dropped: leftover groups follow
- * the last eval frame, leftover eval frames stay native, and the stack is called unmerged.
+ * Which native frame is the eval frame of a group of Python frames? Since 3.12 the mark below a group (the shim) is a local
+ * variable of that very C frame: its address decides, exactly, whatever the compiler made of the function (.cold parts, tail
+ * calls). Before, groups and frames with a pc inside the function are matched in order. When their numbers differ, nothing
+ * is dropped: leftover groups follow the last eval frame, leftover eval frames stay native, and the stack is called
+ * unmerged.
  */
 #include "sampler/runtime/python.h"
 
@@ -160,13 +161,8 @@ static bool has_shims(const struct merge *m)
 size_t python_merge(const struct python_range *eval, unsigned n_eval, const struct python_native *native, const uint64_t *pairs,
 		    size_t n_pairs, bool pairs_truncated, struct python_merged *out, size_t max, bool *unmerged)
 {
-	struct merge m = {.eval = eval,
-			  .n_eval = n_eval,
-			  .native = native,
-			  .pairs = pairs,
-			  .n_pairs = n_pairs,
-			  .out = out,
-			  .max = max};
+	struct merge m = {
+		.eval = eval, .n_eval = n_eval, .native = native, .pairs = pairs, .n_pairs = n_pairs, .out = out, .max = max};
 
 	if (native->sps && has_shims(&m))
 		*unmerged = !merge_by_address(&m);

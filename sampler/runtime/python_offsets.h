@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a walk of Python frames needs to know of one process, and the form of what it yields. Shared by BPF programs and user space
- * (the BPF program includes it after vmlinux.h).
+ * What a walk of Python frames needs to know of one process, and the form of what it yields. Shared by BPF programs and user
+ * space (the BPF program includes it after vmlinux.h).
  */
 #ifndef LOCKSTEP_PYTHON_OFFSETS_H
 #define LOCKSTEP_PYTHON_OFFSETS_H
@@ -10,7 +10,7 @@
 #include <linux/types.h>
 #endif
 
-#define PYTHON_F_CFRAME 1u	 /* ts_frame points to a _PyCFrame, whose current_frame is the frame (3.11, 3.12) */
+#define PYTHON_F_CFRAME 1u	/* ts_frame points to a _PyCFrame, whose current_frame is the frame (3.11, 3.12) */
 #define PYTHON_F_INSTR_INDEX 2u /* frame_instr holds an int (f_lasti) in its low 32 bits, not a pointer (<= 3.10) */
 
 /* What a walk needs to know of one process; flat, so that it can be a BPF map's value. Offsets in bytes. */
@@ -34,7 +34,8 @@ struct python_offsets {
 /* A pair is out[2 * i] = code object | flags (code objects are 8-aligned at least), out[2 * i + 1] = the instruction
  * pointer (3.11+: prev_instr or instr_ptr) or f_lasti. */
 #define PYTHON_PAIR_ENTRY 1u /* the oldest Python frame that runs in its C frame: an eval frame of the native stack ends here */
-#define PYTHON_PAIR_SHIM 2u  /* no frame: the frame before it was the oldest of its C frame; the second word is its address, which
+#define PYTHON_PAIR_SHIM                                                                                                         \
+	2u /* no frame: the frame before it was the oldest of its C frame; the second word is its address, which
 			      * lies in the C frame of the eval function */
 #define PYTHON_PAIR_MASK 7ull
 

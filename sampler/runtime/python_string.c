@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A Python str as UTF-8. In: the object's address; out: bytes in a buffer of ours. Compact strings only (PEP 393: all that the compiler
- * makes): 1, 2 or 4 bytes a character behind the head. Lengths come from the target and are bounded by our buffer.
+ * A Python str as UTF-8. In: the object's address; out: bytes in a buffer of ours. Compact strings only (PEP 393: all that
+ * the compiler makes): 1, 2 or 4 bytes a character behind the head. Lengths come from the target and are bounded by our
+ * buffer.
  */
 #include "sampler/runtime/python.h"
 

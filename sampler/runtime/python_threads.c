@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which PyThreadState is a thread's. In: the interpreter list of the process; out: thread states by tid, cached. A scan of all states is
- * needed when a thread is met first or an interpreter was added; after that one word per walk confirms the cached answer.
+ * Which PyThreadState is a thread's. In: the interpreter list of the process; out: thread states by tid, cached. A scan of
+ * all states is needed when a thread is met first or an interpreter was added; after that one word per walk confirms the
+ * cached answer.
  *
  * 3.11+ keeps the native id; before, thread_id is pthread_self(), and the thread library keeps the tid in its control block: at
  * 720 in glibc's struct pthread (x86-64), at 48 in musl's (read, not verified). Both are ids in the thread's own PID namespace.
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#define MAX_STATES 4 /* of one thread: one per interpreter that it has entered */
+#define MAX_STATES 4   /* of one thread: one per interpreter that it has entered */
 #define MAX_SCAN 65536 /* thread states of one interpreter */
 #define MAX_INTERPRETERS 256
 #define GLIBC_TID 720
@@ -45,7 +46,8 @@ static void entries_clear(struct python_threads *t)
 {
 	struct entry *e, *next;
 
-	HASH_ITER(hh, t->entries, e, next) {
+	HASH_ITER(hh, t->entries, e, next)
+	{
 		HASH_DEL(t->entries, e);
 		free(e);
 	}
@@ -58,7 +60,8 @@ void python_threads_free(struct python_threads *t)
 	if (!t)
 		return;
 	entries_clear(t);
-	HASH_ITER(hh, t->names, n, next) {
+	HASH_ITER(hh, t->names, n, next)
+	{
 		HASH_DEL(t->names, n);
 		free(n);
 	}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a Python thread waits for in Python's own terms: the GIL and who holds it; and what a multiprocessing child was started to do.
+ * What a Python thread waits for in Python's own terms: the GIL and who holds it; and what a multiprocessing child was
+ * started to do.
  *
- * A GIL wait is a futex wait inside struct _gil_runtime_state: its condition variable, its mutex, or those of the forced switch (a
- * thread that gave the GIL up waits until another took it). Layout on 64-bit Linux with glibc, equal in 3.8-3.13:
+ * A GIL wait is a futex wait inside struct _gil_runtime_state: its condition variable, its mutex, or those of the forced
+ * switch (a thread that gave the GIL up waits until another took it). Layout on 64-bit Linux with glibc, equal in 3.8-3.13:
  * interval 0, last_holder 8, locked 16, switch_number 24, cond 32, mutex 80, switch_cond 120, switch_mutex 168, size 208.
  */
 #include "sampler/runtime/python.h"
@@ -76,7 +77,8 @@ void python_note_label(struct python_process *p, const uint64_t *pairs, size_t n
 		if (!python_code_names(p, pairs[2 * i] & ~PYTHON_PAIR_MASK, &function, &file))
 			continue;
 		bool run = is_process_method(function, file, "run");
-		if (young && (run || is_process_method(function, file, "_bootstrap")) && !is_process_method(young, young_file, "run")) {
+		if (young && (run || is_process_method(function, file, "_bootstrap")) &&
+		    !is_process_method(young, young_file, "run")) {
 			if (ends_with(young_file, "multiprocessing/pool.py"))
 				snprintf(p->label, sizeof p->label, "multiprocessing pool worker");
 			else if (ends_with(young_file, "concurrent/futures/process.py"))

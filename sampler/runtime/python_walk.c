@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The Python frames of a thread, read from outside: the walk of python_bpf.h over the page cache. In: a thread that is blocked (or
- * whose walk the caller checks for motion); out: pairs as in python_offsets.h.
+ * The Python frames of a thread, read from outside: the walk of python_bpf.h over the page cache. In: a thread that is
+ * blocked (or whose walk the caller checks for motion); out: pairs as in python_offsets.h.
  *
- * Frames lie close together: since 3.11 in the thread's data stack, a chunk of 16 KiB or a few, before in pymalloc's pools. So a walk
- * touches few pages, and those of the thread's last walk have been fetched ahead.
+ * Frames lie close together: since 3.11 in the thread's data stack, a chunk of 16 KiB or a few, before in pymalloc's pools.
+ * So a walk touches few pages, and those of the thread's last walk have been fetched ahead.
  */
 #include "sampler/runtime/python.h"
 #include "sampler/runtime/python_bpf.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The runtimes of all observed processes. In: processes, threads, stacks as backends meet them; out: merged stacks through the provider
- * that recognised the process. This file knows processes and their lives, providers know runtimes.
+ * The runtimes of all observed processes. In: processes, threads, stacks as backends meet them; out: merged stacks through
+ * the provider that recognised the process. This file knows processes and their lives, providers know runtimes.
  *
- * A process is looked at when it is first asked for. An answer "native" is doubted: a program maps its interpreter a moment after exec,
- * and an embedded one starts at any time; so it is asked anew after 2 ms, 8 ms, ... 8 s, or at once when a mapping looks interesting.
+ * A process is looked at when it is first asked for. An answer "native" is doubted: a program maps its interpreter a moment
+ * after exec, and an embedded one starts at any time; so it is asked anew after 2 ms, 8 ms, ... 8 s, or at once when a
+ * mapping looks interesting.
  */
 #include "sampler/runtime/provider.h"
 
@@ -79,7 +80,8 @@ static void hints_free(struct proc *p)
 {
 	struct thread_hint *h, *next;
 
-	HASH_ITER(hh, p->hints, h, next) {
+	HASH_ITER(hh, p->hints, h, next)
+	{
 		HASH_DEL(p->hints, h);
 		free(h);
 	}
@@ -99,7 +101,8 @@ void runtimes_free(struct runtimes *rt)
 
 	if (!rt)
 		return;
-	HASH_ITER(hh, rt->procs, p, next) {
+	HASH_ITER(hh, rt->procs, p, next)
+	{
 		HASH_DEL(rt->procs, p);
 		proc_free(p);
 	}
@@ -299,8 +302,8 @@ bool runtimes_python_offsets(struct runtimes *rt, pid_t pid, struct python_offse
 static size_t native_stack(struct runtimes *rt, const struct runtime_thread *t, struct runtime_frame *out, size_t max,
 			   struct runtime_stack_info *info)
 {
-	size_t n = unwind_stack(t->as, t->time_ns, t->regs, t->mem, rt->env.pcs, NULL, max < RUNTIME_MAX_NATIVE ? max : RUNTIME_MAX_NATIVE,
-				&info->end);
+	size_t n = unwind_stack(t->as, t->time_ns, t->regs, t->mem, rt->env.pcs, NULL,
+				max < RUNTIME_MAX_NATIVE ? max : RUNTIME_MAX_NATIVE, &info->end);
 
 	for (size_t i = 0; i < n; i++)
 		out[i] = (struct runtime_frame){rt->env.pcs[i], 0};
@@ -334,8 +337,8 @@ static struct thread_hint *hint_of(struct proc *p, pid_t tid)
 }
 
 /* One walk through the provider, with what the thread's last walk looked at fetched ahead. */
-static size_t managed_stack(struct runtimes *rt, struct proc *p, const struct runtime_thread *t, struct runtime_frame *out, size_t max,
-			    struct runtime_stack_info *info)
+static size_t managed_stack(struct runtimes *rt, struct proc *p, const struct runtime_thread *t, struct runtime_frame *out,
+			    size_t max, struct runtime_stack_info *info)
 {
 	struct thread_hint *h = t->mem->pid > 0 ? hint_of(p, t->tid) : NULL;
 	uint64_t failures = target_memory_failures(rt->env.memory);

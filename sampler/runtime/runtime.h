@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Managed runtimes: the user's own functions and lines instead of `_PyEval_EvalFrameDefault` and anonymous code. In: a process (its
- * address space), a thread's registers and stack, its Python frames when the kernel program copied them; out: one merged stack,
- * leaf first, whose managed frames are already interned by the backend. Nothing is started, stopped, attached to or signalled in the
- * target: all is read from outside (process_vm_readv, the object files). Providers (python, java) stand in one table in runtime.c.
+ * Managed runtimes: the user's own functions and lines instead of `_PyEval_EvalFrameDefault` and anonymous code. In: a
+ * process (its address space), a thread's registers and stack, its Python frames when the kernel program copied them; out:
+ * one merged stack, leaf first, whose managed frames are already interned by the backend. Nothing is started, stopped,
+ * attached to or signalled in the target: all is read from outside (process_vm_readv, the object files). Providers (python,
+ * java) stand in one table in runtime.c.
  *
  * What a backend does (all that it needs):
  *
@@ -22,7 +23,8 @@
  *	if (runtimes_process(rt, pid, as) == RT_PYTHON && runtimes_python_offsets(rt, pid, &po))
  *		bpf_map_update_elem(python_fd, &pid, &po, BPF_ANY);
  *
- * One thread at a time uses a struct runtimes. Memory that is torn, hostile or gone ends a walk early; it is counted, never fatal.
+ * One thread at a time uses a struct runtimes. Memory that is torn, hostile or gone ends a walk early; it is counted, never
+ * fatal.
  */
 #ifndef LOCKSTEP_RUNTIME_H
 #define LOCKSTEP_RUNTIME_H
@@ -52,8 +54,8 @@ struct runtimes_options {
 struct runtimes *runtimes_new(const struct runtimes_options *opt);
 void runtimes_free(struct runtimes *rt); /* NULL is fine */
 
-/* Which runtime the process runs: looked up once in its mappings, then cached. RT_NATIVE is asked anew after a while (an interpreter
- * maps its library after exec) and at once after runtimes_mapped. Cheap: call it per process and now and then. */
+/* Which runtime the process runs: looked up once in its mappings, then cached. RT_NATIVE is asked anew after a while (an
+ * interpreter maps its library after exec) and at once after runtimes_mapped. Cheap: call it per process and now and then. */
 enum runtime_kind runtimes_process(struct runtimes *rt, pid_t pid, struct address_space *as);
 /* A file was mapped executable: its path. Drops a cached RT_NATIVE when the name looks like a runtime's. Optional. */
 void runtimes_mapped(struct runtimes *rt, pid_t pid, const char *path);
@@ -77,9 +79,9 @@ struct runtime_thread {
 	uint64_t time_ns;		 /* picks the mappings; UNWIND_NOW for now */
 	const struct unwind_regs *regs;	 /* ip and sp at least */
 	const struct unwind_memory *mem; /* stack snapshot and/or pid to read from */
-	/* Python frames that python_walk_bpf copied with the snapshot. With snapshot set and none given, Python frames are not shown
-	 * (user space would read those of a later moment); without snapshot the thread's frames are read now, so the caller makes sure
-	 * that it is blocked (schedstat unchanged before and after) or takes what comes. */
+	/* Python frames that python_walk_bpf copied with the snapshot. With snapshot set and none given, Python frames are
+	 * not shown (user space would read those of a later moment); without snapshot the thread's frames are read now, so
+	 * the caller makes sure that it is blocked (schedstat unchanged before and after) or takes what comes. */
 	const uint64_t *python_pairs;
 	size_t n_python_pairs;
 	bool python_truncated; /* the pairs filled their array */

@@ -60,7 +60,7 @@ struct frame_names {
 		char function[1024], file[1024];
 		uint32_t line;
 		enum frame_language language;
-	} *at;
+	} * at;
 	uint32_t n, room;
 };
 
@@ -79,7 +79,8 @@ static inline uint32_t frame_names_intern(void *ctx, const struct source_frame *
 	return ++t->n;
 }
 
-/* Registers of a blocked thread as /proc tells them: sp and ip only. Returns the system call's number, -1 when not blocked; *arg0. */
+/* Registers of a blocked thread as /proc tells them: sp and ip only. Returns the system call's number, -1 when not blocked;
+ * *arg0. */
 static inline long target_regs(pid_t pid, pid_t tid, struct unwind_regs *regs, uint64_t *arg0)
 {
 	char path[64], line[256] = "";
@@ -93,7 +94,8 @@ static inline long target_regs(pid_t pid, pid_t tid, struct unwind_regs *regs, u
 	if (!f)
 		return -1;
 	if (fgets(line, sizeof line, f))
-		nr = sscanf(line, "%ld %llx %llx %llx %llx %llx %llx %llx %llx", &nr, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7) == 9
+		nr = sscanf(line, "%ld %llx %llx %llx %llx %llx %llx %llx %llx", &nr, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6,
+			    a + 7) == 9
 			     ? nr
 			     : -1;
 	fclose(f);
@@ -111,8 +113,8 @@ static inline long target_regs(pid_t pid, pid_t tid, struct unwind_regs *regs, u
 	return nr;
 }
 
-static inline size_t target_walk(struct runtimes *rt, struct address_space *as, pid_t pid, pid_t tid, struct runtime_frame *out, size_t max,
-				 struct runtime_stack_info *info)
+static inline size_t target_walk(struct runtimes *rt, struct address_space *as, pid_t pid, pid_t tid, struct runtime_frame *out,
+				 size_t max, struct runtime_stack_info *info)
 {
 	struct unwind_regs regs;
 	struct unwind_memory mem = {.pid = pid};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bad days: memory that lies. A fake process whose every word is made up (pointers that form cycles, huge lengths, torn and absent
- * pages) is walked in all ways that the providers know; what counts is that every walk ends, within bounds, with nothing read or
- * written outside of our own buffers (the Sanitize build says so), and that the truth is told from an honest fake.
+ * Bad days: memory that lies. A fake process whose every word is made up (pointers that form cycles, huge lengths, torn and
+ * absent pages) is walked in all ways that the providers know; what counts is that every walk ends, within bounds, with
+ * nothing read or written outside of our own buffers (the Sanitize build says so), and that the truth is told from an honest
+ * fake.
  */
 #include "sampler/runtime/java.h"
 #include "sampler/runtime/python.h"
@@ -77,13 +78,16 @@ static struct liar random_liar(void)
 {
 	static const unsigned pages[] = {1, 2, 8, 64, 100000};
 
-	return (struct liar){.seed = mix((uint64_t)rand()), .pages = pages[rand() % 5], .absent = (unsigned)rand() % 6,
+	return (struct liar){.seed = mix((uint64_t)rand()),
+			     .pages = pages[rand() % 5],
+			     .absent = (unsigned)rand() % 6,
 			     .pointers = (unsigned)rand() % 17};
 }
 
 static void check_python(struct runtime_env *env, uint32_t version)
 {
-	struct python_process p = {.pid = 1, .layout = *python_layout_known(version), .codes = python_codes_new(NULL), .n_eval = 1};
+	struct python_process p = {
+		.pid = 1, .layout = *python_layout_known(version), .codes = python_codes_new(NULL), .n_eval = 1};
 	static uint64_t pairs[2 * PYTHON_MAX_FRAMES];
 	struct runtime_wait wait;
 	char text[256];
@@ -188,21 +192,79 @@ static void test_unknown_and_free_threaded_versions_are_refused_with_a_sentence(
 /* As JDK 17 and 25 describe themselves; only their sizes matter here. */
 static struct java_layout java_layout(bool new)
 {
-	struct java_layout l = {
-		.code_heaps = BASE, .thread_list = BASE + 8, .call_stub_return = BASE + 16, .vm_major = BASE + 24,
-		.array_len = 0, .array_data = 8, .heap_memory = 0, .heap_segmap = 120, .heap_log2 = 256, .space_low = 16,
-		.space_low_boundary = 0, .space_high_boundary = 8, .blob_name = 96, .blob_size = 12, .blob_frame_complete = 20,
-		.blob_frame_size = 28, .blob_code_begin = 32, .blob_code_end = 40, .blob_code_offset = new ? 36 : -1, .blob_data_offset = 40,
-		.blob_mutable = 16, .blob_relocation_size = 28, .nm_method_compiled = 112, .nm_method = new ? 80 : -1,
-		.nm_scopes_data_begin = 120, .nm_deopt_begin = 128, .nm_deopt_offset = 176, .nm_orig_pc = 300, .nm_metadata = 260,
-		.nm_scopes_pcs = 268, .nm_dependencies = 272, .nm_immutable = new ? 96 : -1, .nm_scopes_data = 200, .nm_compile_id = 304,
-		.pc_offset = 0, .pc_scope = 4, .method_const = 8, .const_constants = 8, .const_flags = 28, .const_flags_flags = 28,
-		.const_code_size = 32, .const_name = 34, .pool_holder = 24, .pool_source = 54, .klass_source = -1, .klass_name = 24,
-		.symbol_length = 4, .symbol_body = 6, .list_length = 4, .list_threads = 16, .thread_osthread = 560, .jthread_osthread = -1,
-		.os_thread_id = 208, .anchor = 656, .anchor_sp = 0, .anchor_pc = 8, .anchor_fp = 16, .pending_monitor = 776,
-		.waiting_monitor = 792, .stack_base = 592, .stack_size = 600, .monitor_owner_id = 1312, .monitor_owner = 64, .monitor_object = 8,
-		.lock_stack = new ? 2000 : -1, .lock_stack_top = 0, .lock_stack_base = 16, .const_size = 48, .pool_size = 72, .pc_size = 16,
-		.block_size = 16, .owner_is_tid = new, .version = new ? 25 : 17};
+	struct java_layout l = {.code_heaps = BASE,
+				.thread_list = BASE + 8,
+				.call_stub_return = BASE + 16,
+				.vm_major = BASE + 24,
+				.array_len = 0,
+				.array_data = 8,
+				.heap_memory = 0,
+				.heap_segmap = 120,
+				.heap_log2 = 256,
+				.space_low = 16,
+				.space_low_boundary = 0,
+				.space_high_boundary = 8,
+				.blob_name = 96,
+				.blob_size = 12,
+				.blob_frame_complete = 20,
+				.blob_frame_size = 28,
+				.blob_code_begin = 32,
+				.blob_code_end = 40,
+				.blob_code_offset = new ? 36 : -1,
+				.blob_data_offset = 40,
+				.blob_mutable = 16,
+				.blob_relocation_size = 28,
+				.nm_method_compiled = 112,
+				.nm_method = new ? 80 : -1,
+				.nm_scopes_data_begin = 120,
+				.nm_deopt_begin = 128,
+				.nm_deopt_offset = 176,
+				.nm_orig_pc = 300,
+				.nm_metadata = 260,
+				.nm_scopes_pcs = 268,
+				.nm_dependencies = 272,
+				.nm_immutable = new ? 96 : -1,
+				.nm_scopes_data = 200,
+				.nm_compile_id = 304,
+				.pc_offset = 0,
+				.pc_scope = 4,
+				.method_const = 8,
+				.const_constants = 8,
+				.const_flags = 28,
+				.const_flags_flags = 28,
+				.const_code_size = 32,
+				.const_name = 34,
+				.pool_holder = 24,
+				.pool_source = 54,
+				.klass_source = -1,
+				.klass_name = 24,
+				.symbol_length = 4,
+				.symbol_body = 6,
+				.list_length = 4,
+				.list_threads = 16,
+				.thread_osthread = 560,
+				.jthread_osthread = -1,
+				.os_thread_id = 208,
+				.anchor = 656,
+				.anchor_sp = 0,
+				.anchor_pc = 8,
+				.anchor_fp = 16,
+				.pending_monitor = 776,
+				.waiting_monitor = 792,
+				.stack_base = 592,
+				.stack_size = 600,
+				.monitor_owner_id = 1312,
+				.monitor_owner = 64,
+				.monitor_object = 8,
+				.lock_stack = new ? 2000 : -1,
+				.lock_stack_top = 0,
+				.lock_stack_base = 16,
+				.const_size = 48,
+				.pool_size = 72,
+				.pc_size = 16,
+				.block_size = 16,
+				.owner_is_tid = new,
+				.version = new ? 25 : 17};
 
 	return l;
 }
@@ -228,8 +290,13 @@ static void check_java(struct runtime_env *env, bool new)
 	for (unsigned i = 0; i < 30; i++) {
 		uint64_t pc = p.heaps[0].low + (uint64_t)rand() % (1u << 20);
 		const struct java_blob *b = java_blob_at(&p, env->memory, pc);
-		struct java_blob made = {.addr = pc, .kind = JAVA_COMPILED, .code_begin = pc & ~255ull, .scopes_pcs = BASE + (uint64_t)rand() % 4096,
-					 .scopes_data = BASE + 4096, .metadata = BASE + 8192, .method = BASE};
+		struct java_blob made = {.addr = pc,
+					 .kind = JAVA_COMPILED,
+					 .code_begin = pc & ~255ull,
+					 .scopes_pcs = BASE + (uint64_t)rand() % 4096,
+					 .scopes_data = BASE + 4096,
+					 .metadata = BASE + 8192,
+					 .method = BASE};
 		struct java_scope scopes[200];
 		made.scopes_pcs_end = made.scopes_pcs + (uint64_t)rand() % 100000;
 		if (b) {
@@ -325,7 +392,7 @@ static void test_strings_become_utf8_and_are_cut_visibly(void **state)
 	read_str("abcdefghijklmnopqrst", 1, true, 20, 20, out, 16);
 	assert_string_equal(out, "abcdefghi\xe2\x80\xa6");
 	assert_true(read_str("x", 1, true, 1, 1ull << 40, out, sizeof out) < 0); /* impossible length */
-	assert_true(read_str("xyz", 3, true, 1, 1, out, sizeof out) < 0);		  /* impossible kind */
+	assert_true(read_str("xyz", 3, true, 1, 1, out, sizeof out) < 0);	 /* impossible kind */
 }
 
 int main(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Java stacks read from outside against the VM's own thread dump (jcmd PID Thread.print): every method, file and line of every thread
- * of examples/runtime/Stacks.java, for each JDK at hand, compiled, interpreted, with and without frame pointers.
+ * Java stacks read from outside against the VM's own thread dump (jcmd PID Thread.print): every method, file and line of
+ * every thread of examples/runtime/Stacks.java, for each JDK at hand, compiled, interpreted, with and without frame
+ * pointers.
  */
 #include "tests/unit/runtime_target.h"
 
@@ -27,7 +28,8 @@ static int compile(void **state)
 		return -1;
 	if (jdks.gl_pathc == 0)
 		return 0;
-	snprintf(command, sizeof command, "%s --release 17 -d %s %s/examples/runtime/Stacks.java", jdks.gl_pathv[0], class_dir, SOURCE_DIR);
+	snprintf(command, sizeof command, "%s --release 17 -d %s %s/examples/runtime/Stacks.java", jdks.gl_pathv[0], class_dir,
+		 SOURCE_DIR);
 	return system(command);
 }
 
@@ -135,7 +137,8 @@ static pid_t dump_thread(struct dump *d, char *name, size_t len)
 }
 
 /* Compares one thread's frames; returns how many differ. Reads the dump up to the next thread. */
-static unsigned compare_thread(struct session *s, struct dump *d, const char *name, const struct runtime_frame *frames, size_t n, size_t *told)
+static unsigned compare_thread(struct session *s, struct dump *d, const char *name, const struct runtime_frame *frames, size_t n,
+			       size_t *told)
 {
 	char function[4096], file[4096], text[4096];
 	unsigned line, differ = 0;
@@ -159,13 +162,15 @@ static unsigned compare_thread(struct session *s, struct dump *d, const char *na
 		const char *slash = strrchr(got_file, '/');
 		if (strcmp(got, function) != 0 || line != got_line || (*file && strcmp(slash ? slash + 1 : got_file, file) != 0))
 			if (!differ++)
-				print_message("%s: want %s %s:%u, got %s %s:%u\n", name, function, file, line, got, got_file, got_line);
+				print_message("%s: want %s %s:%u, got %s %s:%u\n", name, function, file, line, got, got_file,
+					      got_line);
 		k++;
 	}
 	while (k < n && (!frames[k].id || s->names.at[frames[k].id - 1].function[0] == '['))
 		k++;
 	if (k < n && !differ++)
-		print_message("%s: %zu frames more than the dump, first %s\n", name, n - k, s->names.at[frames[k].id - 1].function);
+		print_message("%s: %zu frames more than the dump, first %s\n", name, n - k,
+			      s->names.at[frames[k].id - 1].function);
 	return differ;
 }
 
@@ -298,8 +303,12 @@ static bool wait_of(struct session *s, const char *thread, struct runtime_wait *
 {
 	struct unwind_regs regs;
 	struct unwind_memory mem = {.pid = s->target.pid};
-	struct runtime_thread t = {.pid = s->target.pid, .tid = thread_named(s->target.pid, thread), .as = s->as, .time_ns = UNWIND_NOW,
-				   .regs = &regs, .mem = &mem};
+	struct runtime_thread t = {.pid = s->target.pid,
+				   .tid = thread_named(s->target.pid, thread),
+				   .as = s->as,
+				   .time_ns = UNWIND_NOW,
+				   .regs = &regs,
+				   .mem = &mem};
 	uint64_t addr = 0;
 
 	assert_true(t.tid > 0);
@@ -349,7 +358,9 @@ static void test_the_vms_own_threads_are_told_as_such(void **state)
 	static const struct {
 		const char *comm;
 		enum runtime_role role;
-	} want[] = {{"GC Thread#0", RUNTIME_ROLE_GC}, {"VM Thread", RUNTIME_ROLE_VM}, {"C2 CompilerThre", RUNTIME_ROLE_COMPILER},
+	} want[] = {{"GC Thread#0", RUNTIME_ROLE_GC},
+		    {"VM Thread", RUNTIME_ROLE_VM},
+		    {"C2 CompilerThre", RUNTIME_ROLE_COMPILER},
 		    {"stack-1", RUNTIME_ROLE_APP}};
 	struct session s = {0};
 	char java[4096];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Line tables and the splice. Lines: every code object of a few library modules, at every instruction, against the interpreter's own
- * answer, for each interpreter at hand. Splice: hand-made stacks, and random ones that must lose no frame and keep both orders.
+ * Line tables and the splice. Lines: every code object of a few library modules, at every instruction, against the
+ * interpreter's own answer, for each interpreter at hand. Splice: hand-made stacks, and random ones that must lose no frame
+ * and keep both orders.
  */
 #include "sampler/runtime/java.h"
 #include "sampler/runtime/python.h"
@@ -15,31 +16,30 @@
 #include <cmocka.h>
 
 /* Prints, per code object: "code FIRST_LINE HEX" and the line of each instruction. */
-static const char lines_program[] =
-	"import dis, sys, types, ast, threading, argparse, collections, inspect, random, typing\n"
-	"v = sys.version_info[:2]\n"
-	"def codes(c):\n"
-	"    yield c\n"
-	"    for k in c.co_consts:\n"
-	"        if isinstance(k, types.CodeType): yield from codes(k)\n"
-	"def expected(c):\n"
-	"    n = len(c.co_code)\n"
-	"    lines = [c.co_firstlineno] * n\n"
-	"    if v >= (3, 10):\n"
-	"        lines = [0] * n\n"
-	"        for s, e, l in c.co_lines():\n"
-	"            for i in range(s, min(e, n)): lines[i] = l or 0\n"
-	"    else:\n"
-	"        for s, l in dis.findlinestarts(c):\n"
-	"            for i in range(s, n): lines[i] = l\n"
-	"    return lines\n"
-	"for m in (ast, threading, argparse, collections, inspect, random, typing):\n"
-	"    src = open(m.__file__, encoding='utf-8').read()\n"
-	"    for c in codes(compile(src, m.__file__, 'exec')):\n"
-	"        t = c.co_lnotab if v < (3, 10) else c.co_linetable\n"
-	"        print('code', c.co_firstlineno, t.hex() or '-')\n"
-	"        l = expected(c)\n"
-	"        for i in range(0, len(l), 2): print(i, l[i])\n";
+static const char lines_program[] = "import dis, sys, types, ast, threading, argparse, collections, inspect, random, typing\n"
+				    "v = sys.version_info[:2]\n"
+				    "def codes(c):\n"
+				    "    yield c\n"
+				    "    for k in c.co_consts:\n"
+				    "        if isinstance(k, types.CodeType): yield from codes(k)\n"
+				    "def expected(c):\n"
+				    "    n = len(c.co_code)\n"
+				    "    lines = [c.co_firstlineno] * n\n"
+				    "    if v >= (3, 10):\n"
+				    "        lines = [0] * n\n"
+				    "        for s, e, l in c.co_lines():\n"
+				    "            for i in range(s, min(e, n)): lines[i] = l or 0\n"
+				    "    else:\n"
+				    "        for s, l in dis.findlinestarts(c):\n"
+				    "            for i in range(s, n): lines[i] = l\n"
+				    "    return lines\n"
+				    "for m in (ast, threading, argparse, collections, inspect, random, typing):\n"
+				    "    src = open(m.__file__, encoding='utf-8').read()\n"
+				    "    for c in codes(compile(src, m.__file__, 'exec')):\n"
+				    "        t = c.co_lnotab if v < (3, 10) else c.co_linetable\n"
+				    "        print('code', c.co_firstlineno, t.hex() or '-')\n"
+				    "        l = expected(c)\n"
+				    "        for i in range(0, len(l), 2): print(i, l[i])\n";
 
 static unsigned hex_bytes(const char *hex, uint8_t *out, unsigned max)
 {
@@ -144,7 +144,8 @@ struct spliced {
 	bool unmerged;
 };
 
-static struct spliced splice(const uint64_t *pcs, const uint64_t *sps, size_t n, bool truncated, const uint64_t *pairs, size_t n_pairs)
+static struct spliced splice(const uint64_t *pcs, const uint64_t *sps, size_t n, bool truncated, const uint64_t *pairs,
+			     size_t n_pairs)
 {
 	struct python_native native = {pcs, sps, n, truncated};
 	struct spliced s;
@@ -228,7 +229,8 @@ static void test_any_splice_keeps_all_frames_in_order(void **state)
 	srand(11);
 	for (unsigned round = 0; round < 50000; round++) {
 		uint64_t pcs[16], sps[16], pairs[32];
-		size_t n = 1 + (size_t)rand() % 15, n_pairs = (size_t)rand() % 16, python = 0, real = 0, last_native = 0, last_pair = 0;
+		size_t n = 1 + (size_t)rand() % 15, n_pairs = (size_t)rand() % 16, python = 0, real = 0, last_native = 0,
+		       last_pair = 0;
 		for (size_t i = 0; i < n; i++) {
 			pcs[i] = rand() % 2 ? EVAL + 8 : 0x10;
 			sps[i] = i + 1 < n || rand() % 2 ? 100 * (i + 1) : 0;

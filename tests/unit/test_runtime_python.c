@@ -93,7 +93,8 @@ static bool truth_read(FILE *f, struct truth *t)
 		} else if (strncmp(line, "frame ", 6) == 0 && t->n < MAX_FRAMES) {
 			char *file = strchr(line, '\t') + 1, *num = strchr(file, '\t') + 1;
 			file[-1] = num[-1] = 0;
-			t->frames[t->n++] = (struct truth_frame){strdup(line + 6), strdup(file), (uint32_t)strtoul(num, NULL, 10)};
+			t->frames[t->n++] =
+				(struct truth_frame){strdup(line + 6), strdup(file), (uint32_t)strtoul(num, NULL, 10)};
 		} else if (strcmp(line, "end") == 0) {
 			return true;
 		} else if (strcmp(line, "ready") == 0) {
@@ -116,11 +117,12 @@ static unsigned compare(const struct session *s, const struct truth *t, const st
 		if (k < t->n) {
 			const struct truth_frame *want = &t->frames[k];
 			uint32_t id = frames[i].id - 1;
-			if (strcmp(want->function, s->names.at[id].function) != 0 || strcmp(want->file, s->names.at[id].file) != 0 ||
-			    want->line != s->names.at[id].line) {
+			if (strcmp(want->function, s->names.at[id].function) != 0 ||
+			    strcmp(want->file, s->names.at[id].file) != 0 || want->line != s->names.at[id].line) {
 				if (!differ++)
-					print_message("%s frame %zu: want %s %s:%u, got %s %s:%u\n", t->name, k, want->function, want->file,
-						      want->line, s->names.at[id].function, s->names.at[id].file, s->names.at[id].line);
+					print_message("%s frame %zu: want %s %s:%u, got %s %s:%u\n", t->name, k, want->function,
+						      want->file, want->line, s->names.at[id].function, s->names.at[id].file,
+						      s->names.at[id].line);
 			}
 		}
 		k++;
@@ -146,7 +148,8 @@ static unsigned compare_all(struct session *s, pid_t pid, bool ns, unsigned *thr
 		size_t n = target_walk(s->rt, s->as, pid, tid, frames, MAX_FRAMES, &info);
 		unsigned bad = compare(s, &truth, frames, n) + info.unmerged + info.truncated + info.unresolved_frames;
 		if (info.unmerged || info.truncated)
-			print_message("%s: unmerged %d truncated %d end %d\n", truth.name, info.unmerged, info.truncated, info.end);
+			print_message("%s: unmerged %d truncated %d end %d\n", truth.name, info.unmerged, info.truncated,
+				      info.end);
 		(*threads)++;
 		wrong += bad != 0;
 		truth_free(&truth);
@@ -210,9 +213,18 @@ static pid_t child_of(pid_t pid)
 static void test_a_renamed_stripped_python_in_a_container_is_walked(void **state)
 {
 	/* Its own mounts and PIDs; the program file exists in there only, bears no Python's name and has no symbol table. */
-	char *argv[] = {"/usr/bin/unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "/bin/sh", "-c",
-			"mount -t tmpfs none /mnt && cp \"$(readlink -f /usr/bin/python3)\" /mnt/worker && (strip /mnt/worker || true) && "
-			"exec /mnt/worker " PROGRAM, NULL};
+	char *argv[] = {"/usr/bin/unshare",
+			"--mount",
+			"--pid",
+			"--fork",
+			"--mount-proc",
+			"--kill-child",
+			"/bin/sh",
+			"-c",
+			"mount -t tmpfs none /mnt && cp \"$(readlink -f /usr/bin/python3)\" /mnt/worker && (strip /mnt/worker || "
+			"true) && "
+			"exec /mnt/worker " PROGRAM,
+			NULL};
 	struct session s = {0};
 	unsigned threads, wrong;
 	char line[16];
@@ -306,7 +318,8 @@ static void check_gil(const char *python)
 	read_number(s.target.out, "ready");
 	session_attach(&s, s.target.pid);
 	mem = (struct unwind_memory){.pid = s.target.pid};
-	struct runtime_thread t = {.pid = s.target.pid, .tid = waiter, .as = s.as, .time_ns = UNWIND_NOW, .regs = &regs, .mem = &mem};
+	struct runtime_thread t = {
+		.pid = s.target.pid, .tid = waiter, .as = s.as, .time_ns = UNWIND_NOW, .regs = &regs, .mem = &mem};
 	/* The holder says so a moment before it goes to sleep, and a waiter asks for the GIL every 5 ms: look again. */
 	for (unsigned i = 0; i < 2000; i++) {
 		addr = futex_of(s.target.pid, waiter, &regs);
@@ -431,7 +444,8 @@ static void test_a_name_follows_the_code_object_that_took_its_address(void **sta
 				   "while True:\n"
 				   "    n += 1\n"
 				   "    d = {'os': os}\n"
-				   "    exec('def f%d():\\n%s os.write(1, b\"now %d\\\\n\")\\n os.read(0, 1)\\nf%d()' % (n, '\\n' * (n % 7), n, n), d)\n"
+				   "    exec('def f%d():\\n%s os.write(1, b\"now %d\\\\n\")\\n os.read(0, 1)\\nf%d()' % (n, "
+				   "'\\n' * (n % 7), n, n), d)\n"
 				   "    d.clear()\n"
 				   "    del d\n";
 	struct session s = {0};
@@ -506,8 +520,15 @@ static void test_names_outlive_the_process_and_pass_to_forked_children(void **st
 	runtimes_exit(s.rt, child);
 	struct unwind_regs regs = {.valid = 0};
 	struct unwind_memory none = {0};
-	struct runtime_thread t = {.pid = child, .tid = child, .as = s.as, .time_ns = UNWIND_NOW, .regs = &regs, .mem = &none,
-				   .python_pairs = pairs, .n_python_pairs = n_pairs, .snapshot = true};
+	struct runtime_thread t = {.pid = child,
+				   .tid = child,
+				   .as = s.as,
+				   .time_ns = UNWIND_NOW,
+				   .regs = &regs,
+				   .mem = &none,
+				   .python_pairs = pairs,
+				   .n_python_pairs = n_pairs,
+				   .snapshot = true};
 	size_t n = runtime_stack(s.rt, &t, frames, MAX_FRAMES, &info), seen = 0;
 	for (size_t i = 0; i < n; i++)
 		if (frames[i].id)
