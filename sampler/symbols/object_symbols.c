@@ -5,6 +5,7 @@
 #include "sampler/symbols/object_symbols.h"
 #include "sampler/symbols/debug_file.h"
 #include "sampler/symbols/plt.h"
+#include "sampler/symbols/stripped.h"
 #include "sampler/symbols/symbols.h"
 
 #include <elf.h>
@@ -75,6 +76,8 @@ static void load_tables(struct object_symbols *s, struct object *obj)
 		add_mini(s, obj);
 	plt_add(&s->table, &obj->elf);
 	symtab_finish(&s->table);
+	if (!full)
+		stripped_add(&s->table, obj);
 }
 
 struct object_symbols *object_symbols_get(struct object *obj)

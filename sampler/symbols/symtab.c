@@ -123,6 +123,11 @@ static int by_address(const void *a, const void *b)
 void symtab_finish(struct symtab *t)
 {
 	size_t n = 0;
+	free(t->code);
+	free(t->reach);
+	free(t->by_name);
+	t->by_name = NULL;
+	t->n_code = 0;
 	t->code = malloc((t->n + 1) * sizeof *t->code);
 	t->reach = malloc((t->n + 1) * sizeof *t->reach);
 	if (!t->code || !t->reach)

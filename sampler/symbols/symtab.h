@@ -32,7 +32,7 @@ void symtab_fini(struct symtab *t);
 size_t symtab_add(struct symtab *t, struct elf_image *img, const char *section);
 /* Appends one of another origin (PLT entries). name is copied. */
 void symtab_add_one(struct symtab *t, uint64_t addr, uint64_t size, const char *name);
-/* Call after the last symtab_add. */
+/* Makes what was added findable. May be called again after further additions. */
 void symtab_finish(struct symtab *t);
 
 /* The code symbol that covers vaddr; one of unknown size (0) reaches to the next symbol, but never below `floor` (the start of the function

@@ -179,6 +179,12 @@ static int32_t table_value(const struct cfi *cfi, size_t i, size_t column)
 	return v;
 }
 
+/* Offset of an FDE in .eh_frame; beyond its end when the table is damaged. */
+static uint64_t table_fde(const struct cfi *cfi, size_t i)
+{
+	return cfi->hdr_vaddr + (uint64_t)(int64_t)table_value(cfi, i, 1) - cfi->eh_frame.vaddr;
+}
+
 static bool find_in_table(struct cfi *cfi, uint64_t vaddr, struct cfi_fde *fde)
 {
 	int64_t want = (int64_t)(vaddr - cfi->hdr_vaddr);
@@ -192,7 +198,7 @@ static bool find_in_table(struct cfi *cfi, uint64_t vaddr, struct cfi_fde *fde)
 	}
 	if (lo == 0)
 		return false;
-	uint64_t at = cfi->hdr_vaddr + (uint64_t)(int64_t)table_value(cfi, lo - 1, 1) - cfi->eh_frame.vaddr;
+	uint64_t at = table_fde(cfi, lo - 1);
 	return at < cfi->eh_frame.size && cfi_read_entry(&cfi->eh_frame, at, fde, &next) == CFI_ENTRY_FDE && vaddr >= fde->start &&
 	       vaddr < fde->end;
 }
@@ -225,6 +231,23 @@ bool cfi_bounds(struct cfi *cfi, uint64_t vaddr, uint64_t *start, uint64_t *end)
 	*start = fde.start;
 	*end = fde.end;
 	return true;
+}
+
+void cfi_foreach(struct cfi *cfi, int (*fn)(void *ctx, const struct cfi_row *row), void *ctx)
+{
+	if (!cfi->table && cfi->eh_frame.data && !cfi->eh_index.built)
+		build_index(&cfi->eh_index, &cfi->eh_frame);
+	size_t n = cfi->table ? cfi->table_n : cfi->eh_index.n, next;
+	for (size_t i = 0; i < n; i++) {
+		struct cfi_fde fde;
+		struct cfi_row row;
+		uint64_t at = cfi->table ? table_fde(cfi, i) : cfi->eh_index.entries[i].fde;
+		if (at >= cfi->eh_frame.size || cfi_read_entry(&cfi->eh_frame, at, &fde, &next) != CFI_ENTRY_FDE || fde.end <= fde.start)
+			continue;
+		cfi_run(&fde, fde.start, &row);
+		if (fn(ctx, &row))
+			return;
+	}
 }
 
 bool cfi_raw(struct cfi *cfi, uint64_t vaddr, const struct cfi_section **section, size_t *fde_offset)

@@ -59,6 +59,8 @@ void cfi_free(struct cfi *cfi);
 bool cfi_find(struct cfi *cfi, uint64_t vaddr, struct cfi_row *row);
 /* Only the bounds of the FDE that covers vaddr. */
 bool cfi_bounds(struct cfi *cfi, uint64_t vaddr, uint64_t *start, uint64_t *end);
+/* Calls fn for each FDE of .eh_frame in address order with the row at its start, until fn returns non-zero. */
+void cfi_foreach(struct cfi *cfi, int (*fn)(void *ctx, const struct cfi_row *row), void *ctx);
 /* The raw FDE (for libunwind): its section and offset. */
 bool cfi_raw(struct cfi *cfi, uint64_t vaddr, const struct cfi_section **section, size_t *fde_offset);
 

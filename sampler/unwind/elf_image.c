@@ -83,6 +83,7 @@ int elf_image_init(struct elf_image *img, const uint8_t *data, size_t size, bool
 		return -ENOEXEC;
 	img->machine = eh.e_machine;
 	img->type = eh.e_type;
+	img->entry = eh.e_entry;
 	img->section_table = eh.e_shoff;
 	img->section_count = eh.e_shentsize == sizeof(Elf64_Shdr) ? eh.e_shnum : 0;
 	img->names_index = eh.e_shstrndx;

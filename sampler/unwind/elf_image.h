@@ -30,6 +30,7 @@ struct elf_image {
 	size_t size;
 	bool mapped; /* data is a file mapping: may vanish under us */
 	uint16_t machine, type;
+	uint64_t entry; /* e_entry */
 	struct elf_segment *segments; /* PT_LOAD, PT_NOTE, PT_GNU_EH_FRAME and PT_DYNAMIC only */
 	size_t n_segments;
 	struct elf_section *sections; /* read on first use */

@@ -80,6 +80,8 @@ void object_cache_forget_rows(struct object_cache *c);
 struct unwind_row object_row(struct object *obj, uint64_t vaddr);
 /* All registers' rules at vaddr; NULL when there are none. Borrowed until the next call for this object. */
 const struct cfi_row *object_full_row(struct object *obj, uint64_t vaddr);
+/* Calls fn for each FDE in address order with the row at its start, until fn returns non-zero. */
+void object_foreach_function(struct object *obj, int (*fn)(void *ctx, const struct cfi_row *row), void *ctx);
 /* The function (or the part of one) around vaddr, by its FDE. */
 bool object_function_bounds(struct object *obj, uint64_t vaddr, uint64_t *start, uint64_t *end);
 

@@ -45,3 +45,9 @@ bool object_function_bounds(struct object *obj, uint64_t vaddr, uint64_t *start,
 {
 	return ready(obj) && cfi_bounds(obj->cfi, vaddr, start, end);
 }
+
+void object_foreach_function(struct object *obj, int (*fn)(void *ctx, const struct cfi_row *row), void *ctx)
+{
+	if (ready(obj))
+		cfi_foreach(obj->cfi, fn, ctx);
+}

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -382,6 +384,58 @@ static void test_stripped_library_shows_exports_and_places(void **state)
 	library_close(lib);
 }
 
+static void test_cold_part_of_a_stripped_function_has_its_name(void **state)
+{
+	(void)state;
+	struct library *lib = library_open(CC);
+	uint64_t cold, size, again, again_size;
+	if (object_find_symbol(lib->object, "with_cold_part.cold", &cold, &size) != 0) {
+		library_close(lib);
+		print_message("this compiler makes no cold parts\n");
+		skip();
+	}
+	library_close(lib);
+	lib = library_open(CC "&& strip --strip-all lib.so");
+	struct shown s = {0};
+	assert_int_equal(object_find_symbol(lib->object, "not_exported", NULL, NULL), -ENOENT);
+	assert_int_equal(object_find_symbol(lib->object, "with_cold_part.cold", &again, &again_size), 0);
+	assert_int_equal(again, cold);
+	assert_true(again_size >= size);
+	symbolize_object(lib->symbolizer, lib->object, cold + 1, lib->path, note, &s);
+	assert_string_equal(s.function[0], "with_cold_part");
+	library_close(lib);
+}
+
+/* The running test is no help here: it is not stripped. */
+static void test_main_of_a_stripped_program_is_named(void **state)
+{
+	(void)state;
+	static const char *const ways[] = {"-pie -fPIE", "-no-pie", "-static"};
+	for (size_t i = 0; i < 3; i++) {
+		char command[512];
+		snprintf(command, sizeof command,
+			 CC "&& echo 'int main(void) { return 0; }' >m.c && cc -O2 %s -o whole m.c && cp whole bare && strip --strip-all bare", ways[i]);
+		struct library *lib = library_open(command);
+		struct stat st;
+		struct object *obj[2];
+		uint64_t vaddr[2], start;
+		for (int bare = 0; bare < 2; bare++) {
+			char path[160];
+			snprintf(path, sizeof path, "%s/%s", lib->dir, bare ? "bare" : "whole");
+			assert_int_equal(stat(path, &st), 0);
+			struct mapping_info m = {.start = 0x10000, .end = 0x20000, .inode = st.st_ino, .path = object_cache_intern(lib->cache, path),
+						 .dev_major = major(st.st_dev), .dev_minor = minor(st.st_dev), .executable = true};
+			obj[bare] = object_cache_get(lib->cache, getpid(), &m, true);
+			assert_non_null(obj[bare]);
+			assert_int_equal(object_find_symbol(obj[bare], "main", &vaddr[bare], NULL), 0);
+		}
+		assert_int_equal(vaddr[0], vaddr[1]);
+		assert_int_equal(object_find_symbol(obj[1], "_start", &start, NULL), 0);
+		assert_int_equal(start, obj[1]->elf.entry);
+		library_close(lib);
+	}
+}
+
 static void test_plt_entries_are_named(void **state)
 {
 	(void)state;
@@ -450,7 +504,7 @@ static void test_truncated_file_gives_a_place_instead_of_a_crash(void **state)
 	snprintf(copy, sizeof copy, "%s/copy.so", lib->dir);
 	assert_int_equal(stat(copy, &st), 0);
 	address_space_map(lib->as, &(struct mapping_info){.start = 0x10000, .end = 0x20000, .inode = st.st_ino, .path = copy, .executable = true,
-							  .dev_major = (uint32_t)(st.st_dev >> 8 & 0xfff), .dev_minor = (uint32_t)(st.st_dev & 0xff)});
+							  .dev_major = major(st.st_dev), .dev_minor = minor(st.st_dev)});
 	struct code_location at;
 	assert_true(address_space_locate(lib->as, UNWIND_NOW, 0x10000, false, &at));
 	if (!at.object) {
@@ -527,6 +581,8 @@ int main(void)
 		cmocka_unit_test(test_debug_file_of_another_build_is_not_used),
 		cmocka_unit_test(test_minidebuginfo_names_what_is_not_exported),
 		cmocka_unit_test(test_stripped_library_shows_exports_and_places),
+		cmocka_unit_test(test_cold_part_of_a_stripped_function_has_its_name),
+		cmocka_unit_test(test_main_of_a_stripped_program_is_named),
 		cmocka_unit_test(test_plt_entries_are_named),
 		cmocka_unit_test(test_cxx_names),
 		cmocka_unit_test(test_symbols_by_name),

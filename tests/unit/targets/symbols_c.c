@@ -60,3 +60,24 @@ void *call_not_exported(void)
 	char *p = not_exported();
 	return p + (abs(static_line) == 0);
 }
+
+__attribute__((cold, noinline, noclone)) void complain(const char *what, int n)
+{
+	some_data += n + what[0];
+}
+
+/* Its unlikely branch is moved away, into "with_cold_part.cold". */
+NOINLINE int with_cold_part(int n, int *v)
+{
+	int sum = abs(n);
+	for (int i = 0; i < n; i++) {
+		if (v[i] < 0) {
+			complain("negative", i);
+			complain("value", v[i]);
+			puts("given up");
+			abort();
+		}
+		sum += v[i] + abs(sum);
+	}
+	return sum + some_data;
+}
