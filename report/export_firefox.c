@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The Firefox Profiler's processed profile, version 55 of its format (docs-developer/CHANGELOG-formats.md in firefox-devtools/profiler; its
- * front end upgrades older versions itself). In: a profile; out: for every process or group of siblings a thread on-CPU and a thread of
- * waits; weights are milliseconds ("tracing-ms"), categories are the kinds of time. A profile keeps sums, not single samples, so each
- * distinct stack stands once, at the place in time where the sums before it end. */
+ * The Firefox Profiler's processed profile, version 55 of its format (docs-developer/CHANGELOG-formats.md in
+ * firefox-devtools/profiler; its front end upgrades older versions itself). In: a profile; out: for every process or group of
+ * siblings a thread on-CPU and a thread of waits; weights are milliseconds ("tracing-ms"), categories are the kinds of time. A
+ * profile keeps sums, not single samples, so each distinct stack stands once, at the place in time where the sums before it
+ * end. That front end's own upgraders took the golden files from 55 to 70 (run by hand, not by the tests). */
 #include "report/report.h"
 #include "report/frames.h"
 #include "report/strtab.h"
@@ -29,8 +30,8 @@ struct ff {
 	FILE *out;
 	struct strtab strings;
 	/* per thread */
-	uint32_t *frame_of;	/* profile frame -> this thread's frame, IX_NONE: not yet */
-	uint32_t *frames;	/* this thread's frame -> profile frame; classes of waits stand behind the profile's frames */
+	uint32_t *frame_of; /* profile frame -> this thread's frame, IX_NONE: not yet */
+	uint32_t *frames;   /* this thread's frame -> profile frame; classes of waits stand behind the profile's frames */
 	size_t n_frames;
 	struct node *nodes;
 	size_t n_nodes, cap_nodes;
@@ -127,15 +128,15 @@ static void column_fill(struct ff *x, const char *name, const char *value, size_
 	fputc(']', x->out);
 }
 
-#define COLUMN(x, name, n, ...)                                                                                                                      \
-	do {                                                                                                                                         \
-		fprintf((x)->out, ",\"%s\":[", name);                                                                                                \
-		for (size_t i = 0; i < (n); i++) {                                                                                                   \
-			if (i)                                                                                                                       \
-				fputc(',', (x)->out);                                                                                                \
-			__VA_ARGS__;                                                                                                                 \
-		}                                                                                                                                    \
-		fputc(']', (x)->out);                                                                                                                \
+#define COLUMN(x, name, n, ...)                                                                                                  \
+	do {                                                                                                                     \
+		fprintf((x)->out, ",\"%s\":[", name);                                                                            \
+		for (size_t i = 0; i < (n); i++) {                                                                               \
+			if (i)                                                                                                   \
+				fputc(',', (x)->out);                                                                            \
+			__VA_ARGS__;                                                                                             \
+		}                                                                                                                \
+		fputc(']', (x)->out);                                                                                            \
 	} while (0)
 
 static const struct frame_row *frame_at(const struct ff *x, size_t i)
@@ -212,8 +213,7 @@ static void put_tables(struct ff *x)
 	column_fill(x, "columnNumber", "null", n);
 	fprintf(x->out, "},\n\"stackTable\":{\"length\":%zu", x->n_nodes);
 	COLUMN(x, "frame", x->n_nodes, fprintf(x->out, "%u", x->nodes[i].frame));
-	COLUMN(x, "prefix", x->n_nodes,
-	       if (x->nodes[i].prefix < 0) fputs("null", x->out);
+	COLUMN(x, "prefix", x->n_nodes, if (x->nodes[i].prefix < 0) fputs("null", x->out);
 	       else fprintf(x->out, "%lld", (long long)x->nodes[i].prefix));
 	fputs("},\n\"nativeSymbols\":{\"length\":0,\"libIndex\":[],\"address\":[],\"name\":[],\"functionSize\":[]},"
 	      "\n\"resourceTable\":{\"length\":0,\"lib\":[],\"name\":[],\"host\":[],\"type\":[]},"
@@ -281,15 +281,18 @@ static void put_thread(struct ff *x, const struct view_hot *rows, size_t n, bool
 	thread_reset(x);
 	view_group_name(x->v, rows[0].group, name, sizeof name);
 	snprintf(title, sizeof title, "%s: %s", name, cpu ? "on-CPU" : "waiting");
-	fprintf(x->out, "%s\n{\"processType\":\"default\",\"processStartupTime\":0,\"processShutdownTime\":null,\"registerTime\":0,\"unregisterTime\":null,"
-			"\"pausedRanges\":[],\"showMarkersInTimeline\":true,\"name\":",
+	fprintf(x->out,
+		"%s\n{\"processType\":\"default\",\"processStartupTime\":0,\"processShutdownTime\":null,\"registerTime\":0,"
+		"\"unregisterTime\":null,"
+		"\"pausedRanges\":[],\"showMarkersInTimeline\":true,\"name\":",
 		*any ? "," : "");
 	*any = true;
 	uint32_t title_ix = strtab_add(&x->strings, title), name_ix = strtab_add(&x->strings, name);
 	put_str(x, x->strings.list[title_ix]);
 	fputs(",\"processName\":", x->out);
 	put_str(x, x->strings.list[name_ix]);
-	fprintf(x->out, ",\"isMainThread\":%s,\"pid\":\"%d\",\"tid\":\"%d%s\"", cpu ? "true" : "false", (int)g->pid, (int)g->pid, cpu ? "" : "-waits");
+	fprintf(x->out, ",\"isMainThread\":%s,\"pid\":\"%d\",\"tid\":\"%d%s\"", cpu ? "true" : "false", (int)g->pid, (int)g->pid,
+		cpu ? "" : "-waits");
 	put_samples(x, rows, n, cpu);
 	put_tables(x);
 	fputs(",\n\"stringArray\":[", x->out);
@@ -304,23 +307,28 @@ static void put_thread(struct ff *x, const struct view_hot *rows, size_t n, bool
 
 static void put_meta(struct ff *x)
 {
-	static const char *const colors[] = {"blue", "green", "purple", "orange", "red", "lightblue", "magenta", "lightgreen", "brown"};
+	static const char *const colors[] = {"blue",	  "green",   "purple",	   "orange", "red",
+					     "lightblue", "magenta", "lightgreen", "brown"};
 	char target[1500];
 	const struct profile_meta *m = &x->v->p->meta;
 
 	text_target(x->v->p, target, sizeof target);
 	uint32_t ix = strtab_add(&x->strings, target);
-	fprintf(x->out, "{\"meta\":{\"interval\":%.6f,\"startTime\":%lld,\"processType\":0,\"stackwalk\":1,\"version\":30,\"preprocessedProfileVersion\":55,"
-			"\"symbolicated\":true,\"usesOnlyOneStackType\":true,\"sourceCodeIsNotOnSearchfox\":true,\"debug\":false,\"markerSchema\":[],"
-			"\"extensions\":{\"length\":0,\"baseURL\":[],\"id\":[],\"name\":[]},\"product\":",
+	fprintf(x->out,
+		"{\"meta\":{\"interval\":%.6f,\"startTime\":%lld,\"processType\":0,\"stackwalk\":1,\"version\":30,"
+		"\"preprocessedProfileVersion\":55,"
+		"\"symbolicated\":true,\"usesOnlyOneStackType\":true,\"sourceCodeIsNotOnSearchfox\":true,\"debug\":false,"
+		"\"markerSchema\":[],"
+		"\"extensions\":{\"length\":0,\"baseURL\":[],\"id\":[],\"name\":[]},\"product\":",
 		m->frequency_hz ? 1000.0 / m->frequency_hz : 1.0, (long long)source_recorded_at(m->started_at) * 1000);
 	put_str(x, x->strings.list[ix]);
-	fputs(",\"importedFrom\":\"lockstep\",\"categories\":[{\"name\":\"User\",\"color\":\"yellow\",\"subcategories\":[\"Other\"]},"
+	fputs(",\"importedFrom\":\"lockstep\",\"categories\":[{\"name\":\"User\",\"color\":\"yellow\",\"subcategories\":["
+	      "\"Other\"]},"
 	      "{\"name\":\"Kernel\",\"color\":\"orange\",\"subcategories\":[\"Other\"]}",
 	      x->out);
 	for (unsigned c = 0; c < WC_COUNT; c++)
-		fprintf(x->out, ",{\"name\":\"waiting: %s\",\"color\":\"%s\",\"subcategories\":[\"Other\"]}", wait_class_name((enum wait_class)c),
-			colors[c % (sizeof colors / sizeof *colors)]);
+		fprintf(x->out, ",{\"name\":\"waiting: %s\",\"color\":\"%s\",\"subcategories\":[\"Other\"]}",
+			wait_class_name((enum wait_class)c), colors[c % (sizeof colors / sizeof *colors)]);
 	fputs("]},\n\"libs\":[],\"pages\":[],\"counters\":[],\"threads\":[", x->out);
 }
 
@@ -355,5 +363,6 @@ int export_firefox(const struct profile *p, const struct export_options *opt, FI
 	free(x.nodes);
 	free(x.slots);
 	view_free(v);
-	return failed && !ferror(out) ? err_set(err, -ENOMEM, "export firefox: out of memory; try --pid") : report_finish(out, err);
+	return failed && !ferror(out) ? err_set(err, -ENOMEM, "export firefox: out of memory; try --pid")
+				      : report_finish(out, err);
 }

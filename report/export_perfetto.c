@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A Perfetto trace (protos/perfetto/trace in github.com/google/perfetto; field numbers below). In: a profile; out, on one time axis from 0:
+ * A Perfetto trace (protos/perfetto/trace in github.com/google/perfetto; field numbers below). In: a profile; out, on one time
+ * axis from 0:
  *   [0, duration)      per process two counters, on-CPU and blocked, in percent of one CPU, from the timeline's intervals
- *   from duration on   the excerpts: every wait of a few windows, exactly; per thread the slices running, runnable and the wait's class,
- *                      and a flow from the waker to whom it woke. A profile does not tell where in the run an excerpt lay, so
+ *   from duration on   the excerpts: every wait of a few windows, exactly; per thread the slices running, runnable and the
+ *                      wait's class, and a flow from the waker to whom it woke. A profile does not tell where in the run an excerpt lay, so
  *                      they stand behind each other, each under a slice that names it. */
 #include "report/report.h"
 #include "report/frames.h"
@@ -22,8 +23,16 @@ enum { TRACK_UUID = 1, TRACK_NAME = 2, TRACK_PROCESS = 3, TRACK_THREAD = 4, TRAC
 enum { PROCESS_PID = 1, PROCESS_CMDLINE = 2, PROCESS_NAME = 6 };
 enum { THREAD_PID = 1, THREAD_TID = 2, THREAD_NAME = 5 };
 enum { COUNTER_UNIT_NAME = 6 };
-enum { EVENT_ANNOTATION = 4, EVENT_TYPE = 9, EVENT_TRACK_UUID = 11, EVENT_CATEGORY = 22, EVENT_NAME = 23, EVENT_DOUBLE_VALUE = 44,
-       EVENT_FLOW = 47, EVENT_FLOW_END = 48 };
+enum {
+	EVENT_ANNOTATION = 4,
+	EVENT_TYPE = 9,
+	EVENT_TRACK_UUID = 11,
+	EVENT_CATEGORY = 22,
+	EVENT_NAME = 23,
+	EVENT_DOUBLE_VALUE = 44,
+	EVENT_FLOW = 47,
+	EVENT_FLOW_END = 48
+};
 enum { TYPE_BEGIN = 1, TYPE_END = 2, TYPE_INSTANT = 3, TYPE_COUNTER = 4 };
 enum { ANNOTATION_UINT = 3, ANNOTATION_STRING = 6, ANNOTATION_NAME = 10 };
 
@@ -147,7 +156,8 @@ static void slice_end(struct perfetto *x, uint64_t track, uint64_t at_ns)
 	event_end(x, at_ns);
 }
 
-static void plain_slice(struct perfetto *x, uint64_t track, const char *name, const char *category, uint64_t from_ns, uint64_t to_ns, uint64_t flow)
+static void plain_slice(struct perfetto *x, uint64_t track, const char *name, const char *category, uint64_t from_ns,
+			uint64_t to_ns, uint64_t flow)
 {
 	if (to_ns <= from_ns)
 		return;
@@ -191,7 +201,8 @@ static void wait_slice(struct perfetto *x, const struct trace_row *r, uint64_t b
 		pb_string(&x->part, EVENT_NAME, wait_class_name(r->cls));
 		annotate(x, "channel", ch ? ch->name : NULL);
 		if (f && f->function) {
-			snprintf(site, sizeof site, f->file && f->line ? "%s (%s:%u)" : "%s", f->function, frames_basename(f->file), f->line);
+			snprintf(site, sizeof site, f->file && f->line ? "%s (%s:%u)" : "%s", f->function,
+				 frames_basename(f->file), f->line);
 			annotate(x, "at", site);
 		}
 		annotate(x, "ended by", blame_kind_name(r->end));
@@ -241,7 +252,8 @@ static void thread_slices(struct perfetto *x, const struct trace_row *const *row
 	for (size_t i = 0; i < n; i++) {
 		wait_slice(x, rows[i], base);
 		if (i + 1 < n)
-			plain_slice(x, UUID_THREAD | (uint32_t)rows[i]->tid, "running", "running", base + rows[i]->run_ns, base + rows[i + 1]->out_ns, 0);
+			plain_slice(x, UUID_THREAD | (uint32_t)rows[i]->tid, "running", "running", base + rows[i]->run_ns,
+				    base + rows[i + 1]->out_ns, 0);
 	}
 }
 
@@ -261,7 +273,8 @@ static int excerpts(struct perfetto *x)
 	qsort(rows, n, sizeof *rows, cmp_trace);
 	for (size_t i = 0; i < n; i++)
 		if (i == 0 || rows[i]->tid != rows[i - 1]->tid || rows[i]->window != rows[i - 1]->window)
-			thread_track(x, rows[i]->pid, rows[i]->tid, thread_name(p, rows[i]->tid)); /* again per window: the same track */
+			thread_track(x, rows[i]->pid, rows[i]->tid,
+				     thread_name(p, rows[i]->tid)); /* again per window: the same track */
 	for (size_t first = 0, end; first < n; first = end) {
 		uint64_t length = 0;
 		for (end = first; end < n && rows[end]->window == rows[first]->window; end++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pprof: profile.proto (github.com/google/pprof), gzip'ed. In: a profile; out: sample types cpu, blocked and count; labels pid, comm,
- * class, channel and peer, so that `go tool pprof -tagfocus` and -tagroot can ask by them. The peer of a wait is the process that ended
- * most of the time of this waiter's waits on this channel from this stack. */
+ * pprof: profile.proto (github.com/google/pprof), gzip'ed. In: a profile; out: sample types cpu, blocked and count; labels pid,
+ * comm, class, channel and peer, so that `go tool pprof -tagfocus` and -tagroot can ask by them. The peer of a wait is the
+ * process that ended most of the time of this waiter's waits on this channel from this stack. */
 #include "report/report.h"
 #include "report/frames.h"
 #include "report/protobuf.h"
@@ -17,11 +17,30 @@
 #include <zlib.h>
 
 /* Field numbers of profile.proto. */
-enum { PROFILE_SAMPLE_TYPE = 1, PROFILE_SAMPLE, PROFILE_MAPPING, PROFILE_LOCATION, PROFILE_FUNCTION, PROFILE_STRING_TABLE,
-       PROFILE_DURATION_NANOS = 10, PROFILE_PERIOD_TYPE, PROFILE_PERIOD, PROFILE_COMMENT, PROFILE_DEFAULT_SAMPLE_TYPE, PROFILE_TIME_NANOS = 9 };
+enum {
+	PROFILE_SAMPLE_TYPE = 1,
+	PROFILE_SAMPLE,
+	PROFILE_MAPPING,
+	PROFILE_LOCATION,
+	PROFILE_FUNCTION,
+	PROFILE_STRING_TABLE,
+	PROFILE_DURATION_NANOS = 10,
+	PROFILE_PERIOD_TYPE,
+	PROFILE_PERIOD,
+	PROFILE_COMMENT,
+	PROFILE_DEFAULT_SAMPLE_TYPE,
+	PROFILE_TIME_NANOS = 9
+};
 enum { SAMPLE_LOCATION_ID = 1, SAMPLE_VALUE, SAMPLE_LABEL };
 enum { LABEL_KEY = 1, LABEL_STR, LABEL_NUM };
-enum { MAPPING_ID = 1, MAPPING_FILENAME = 5, MAPPING_HAS_FUNCTIONS = 7, MAPPING_HAS_FILENAMES, MAPPING_HAS_LINES, MAPPING_HAS_INLINE };
+enum {
+	MAPPING_ID = 1,
+	MAPPING_FILENAME = 5,
+	MAPPING_HAS_FUNCTIONS = 7,
+	MAPPING_HAS_FILENAMES,
+	MAPPING_HAS_LINES,
+	MAPPING_HAS_INLINE
+};
 enum { LOCATION_ID = 1, LOCATION_MAPPING_ID, LOCATION_ADDRESS, LOCATION_LINE };
 enum { LINE_FUNCTION_ID = 1, LINE_LINE };
 enum { FUNCTION_ID = 1, FUNCTION_NAME, FUNCTION_SYSTEM_NAME, FUNCTION_FILENAME };
@@ -118,7 +137,7 @@ static const struct edge_row *find_edge(const struct edge_row *const *edges, siz
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 		const struct edge_row *e = edges[mid];
-		bool less = e->waiter_pid != w->pid ? e->waiter_pid < w->pid
+		bool less = e->waiter_pid != w->pid    ? e->waiter_pid < w->pid
 			    : e->channel != w->channel ? e->channel < w->channel
 						       : e->waiter_stack_ix < w->stack_ix;
 		if (less)
@@ -126,7 +145,8 @@ static const struct edge_row *find_edge(const struct edge_row *const *edges, siz
 		else
 			hi = mid;
 	}
-	if (lo < n && edges[lo]->waiter_pid == w->pid && edges[lo]->channel == w->channel && edges[lo]->waiter_stack_ix == w->stack_ix)
+	if (lo < n && edges[lo]->waiter_pid == w->pid && edges[lo]->channel == w->channel &&
+	    edges[lo]->waiter_stack_ix == w->stack_ix)
 		return edges[lo];
 	return NULL;
 }
@@ -180,7 +200,8 @@ static void cpu_samples(struct pprof *x)
 	}
 }
 
-/* One mapping per module. Addresses are not in a profile (symbols are resolved while the target lives), so mappings only name modules. */
+/* One mapping per module. Addresses are not in a profile (symbols are resolved while the target lives), so mappings only name
+ * modules. */
 static uint32_t mapping(struct pprof *x, const char *module)
 {
 	uint32_t name = strtab_add(&x->strings, module);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * speedscope's own format (speedscope.app/file-format-schema.json). In: a profile; out: for every process or group of siblings one
- * sampled profile on-CPU and one of waits, in which the outermost frame names the class of the wait; unit nanoseconds. Samples have no
- * order in time: each distinct stack stands once, with its sum. */
+ * speedscope's own format (speedscope.app/file-format-schema.json). In: a profile; out: for every process or group of siblings
+ * one sampled profile on-CPU and one of waits, in which the outermost frame names the class of the wait; unit nanoseconds.
+ * Samples have no order in time: each distinct stack stands once, with its sum. */
 #include "report/report.h"
 #include "report/frames.h"
 #include "report/sanitize.h"
@@ -89,7 +89,8 @@ static void put_profile(const struct view *v, size_t first, size_t end, bool cpu
 	if (!sum)
 		return;
 	view_group_name(v, v->hot[first].group, name, sizeof name);
-	snprintf(title, sizeof title, "%s (pid %d): %s", name, (int)v->groups[v->hot[first].group].pid, cpu ? "on-CPU" : "waiting");
+	snprintf(title, sizeof title, "%s (pid %d): %s", name, (int)v->groups[v->hot[first].group].pid,
+		 cpu ? "on-CPU" : "waiting");
 	fprintf(out, "%s\n{\"type\":\"sampled\",\"name\":", *any ? "," : "");
 	*any = true;
 	put_string(out, title);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Folded stacks, as flame graph scripts read them: "process;[kind];outermost;...;leaf microseconds". In: a profile; out: a line per
- * distinct stack, sorted, so that two exports diff. Weights are microseconds of thread time for on-CPU and waits alike, so that both
- * kinds may stand in one graph. */
+ * Folded stacks, as flame graph scripts read them: "process;[kind];outermost;...;leaf microseconds". In: a profile; out: a line
+ * per distinct stack, sorted, so that two exports diff. Weights are microseconds of thread time for on-CPU and waits alike, so
+ * that both kinds may stand in one graph. */
 #include "report/report.h"
 #include "report/frames.h"
 #include "report/sanitize.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: an interned stack; out: the lines worth a reader's eyes. Folding goes by what a frame *is* (kernel, start-up, an interpreter
- * below its own language's frames), never by how much time it holds: the time shown stays that of the whole stack. */
+ * In: an interned stack; out: the lines worth a reader's eyes. Folding goes by what a frame *is* (kernel, start-up, an
+ * interpreter below its own language's frames), never by how much time it holds: the time shown stays that of the whole stack. */
 #include "report/frames.h"
 
 #include <stdio.h>
@@ -21,7 +21,8 @@ const char *frames_basename(const char *path)
 
 bool frames_is_libc(const struct frame_row *f)
 {
-	static const char *const starts[] = {"libc.so", "libc-2", "ld-linux", "ld-2", "ld.so", "libpthread", "linux-vdso", "[vdso]", "libasan.so"};
+	static const char *const starts[] = {"libc.so",	   "libc-2",	 "ld-linux", "ld-2",	  "ld.so",
+					     "libpthread", "linux-vdso", "[vdso]",   "libasan.so"};
 	const char *m = frames_basename(f->module);
 
 	for (size_t i = 0; f->language == LANG_NATIVE && i < sizeof starts / sizeof *starts; i++)
@@ -43,9 +44,18 @@ static bool in_list(const char *s, const char *const *list)
 /* What comes before main: of no use to a reader, and the same in every stack. */
 static bool is_startup(const struct frame_row *f)
 {
-	static const char *const names[] = {"_start",  "__libc_start_main*", "__libc_start_call_main*", "start_thread", "__clone*",
-					    "clone",   "clone3",	     "generic_start_main*",	"thread_start", "thread_native_entry",
-					    "[vdso]*", NULL};
+	static const char *const names[] = {"_start",
+					    "__libc_start_main*",
+					    "__libc_start_call_main*",
+					    "start_thread",
+					    "__clone*",
+					    "clone",
+					    "clone3",
+					    "generic_start_main*",
+					    "thread_start",
+					    "thread_native_entry",
+					    "[vdso]*",
+					    NULL};
 
 	return f->language == LANG_NATIVE && f->function && in_list(f->function, names);
 }
@@ -53,9 +63,11 @@ static bool is_startup(const struct frame_row *f)
 /* The interpreter's own C frames, where frames of the language that it runs are in the stack too. */
 static bool is_interpreter(const struct frame_row *f)
 {
-	static const char *const names[] = {"_PyEval_*", "_PyFunction_*", "_PyObject_*", "PyObject_*", "_PyVectorcall_*", "PyEval_*", "PyRun_*",
-					    "_PyRun_*", "pymain_*", "Py_RunMain", "Py_BytesMain", "Py_Main", "run_mod", "run_eval_code*",
-					    "method_vectorcall*", "cfunction_*", "object_vacall", "slot_tp_*", "vectorcall_method", NULL};
+	static const char *const names[] = {
+		"_PyEval_*",	"_PyFunction_*", "_PyObject_*", "PyObject_*",	     "_PyVectorcall_*",
+		"PyEval_*",	"PyRun_*",	 "_PyRun_*",	"pymain_*",	     "Py_RunMain",
+		"Py_BytesMain", "Py_Main",	 "run_mod",	"run_eval_code*",    "method_vectorcall*",
+		"cfunction_*",	"object_vacall", "slot_tp_*",	"vectorcall_method", NULL};
 
 	if (f->language != LANG_NATIVE)
 		return false;
@@ -68,11 +80,48 @@ static bool is_interpreter(const struct frame_row *f)
 /* The kernel function that says what the wait is, past the scheduler and the generic helpers under it. */
 static bool is_kernel_plumbing(const char *fn)
 {
-	static const char *const names[] = {"__schedule*", "schedule*", "preempt_schedule*", "io_schedule*", "__traceiter_*", "bpf_*", "__bpf_*",
-					    "do_wait_intr*", "prepare_to_wait*", "finish_task_switch*", "__cond_resched", "_cond_resched",
-					    "wait_woken", "irqentry_*", "asm_*", "_raw_*", "do_syscall_64", "entry_SYSCALL*", "syscall_*", "x64_sys_call",
-					    "__x64_sys_*", "__arm64_sys_*", "el0*", "ksys_*", "__wake_up*", "autoremove_wake_function", "default_wake_function", "woken_wake_function", "ep_autoremove_wake_function", "try_to_wake_up", "ttwu_*",
-					    "ret_from_fork*", "__irq_*", "irq_*", "srso_*", "native_*", "pv_*", "sysvec_*", "perf_*", "__perf_*", "exit_to_user_mode*", NULL};
+	static const char *const names[] = {"__schedule*",
+					    "schedule*",
+					    "preempt_schedule*",
+					    "io_schedule*",
+					    "__traceiter_*",
+					    "bpf_*",
+					    "__bpf_*",
+					    "do_wait_intr*",
+					    "prepare_to_wait*",
+					    "finish_task_switch*",
+					    "__cond_resched",
+					    "_cond_resched",
+					    "wait_woken",
+					    "irqentry_*",
+					    "asm_*",
+					    "_raw_*",
+					    "do_syscall_64",
+					    "entry_SYSCALL*",
+					    "syscall_*",
+					    "x64_sys_call",
+					    "__x64_sys_*",
+					    "__arm64_sys_*",
+					    "el0*",
+					    "ksys_*",
+					    "__wake_up*",
+					    "autoremove_wake_function",
+					    "default_wake_function",
+					    "woken_wake_function",
+					    "ep_autoremove_wake_function",
+					    "try_to_wake_up",
+					    "ttwu_*",
+					    "ret_from_fork*",
+					    "__irq_*",
+					    "irq_*",
+					    "srso_*",
+					    "native_*",
+					    "pv_*",
+					    "sysvec_*",
+					    "perf_*",
+					    "__perf_*",
+					    "exit_to_user_mode*",
+					    NULL};
 
 	return in_list(fn, names);
 }
@@ -188,7 +237,8 @@ unsigned frames_trim(const struct profile *p, uint32_t stack_ix, unsigned max_li
 	uint32_t end = before_startup(&v);
 	for (uint32_t i = 0; i < end;) {
 		const struct frame_row *f = frames_at(p, v.s->frame_ix[i]);
-		uint32_t label = 0, run = f && f->language == LANG_KERNEL ? kernel_run(&v, i, &label) : 0, hidden = libc_middle(&v, i, end);
+		uint32_t label = 0, run = f && f->language == LANG_KERNEL ? kernel_run(&v, i, &label) : 0,
+			 hidden = libc_middle(&v, i, end);
 
 		if (n == FRAME_LINES_MAX) { /* deeper than the buffer: keep shifting the middle away */
 			n = cut_middle(all, n, FRAME_LINES_MAX / 2);

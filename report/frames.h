@@ -9,10 +9,10 @@
 #include "aggregate/profile.h"
 
 enum frame_line_kind {
-	FRAME_LINE = 0,	  /* one frame */
-	FRAME_KERNEL,	  /* n_folded kernel frames; frame_ix is the one that says what the kernel does */
-	FRAME_FOLDED,	  /* n_folded frames left out here */
-	FRAME_TRUNCATED,  /* the stack goes on, but was not captured */
+	FRAME_LINE = 0,	 /* one frame */
+	FRAME_KERNEL,	 /* n_folded kernel frames; frame_ix is the one that says what the kernel does */
+	FRAME_FOLDED,	 /* n_folded frames left out here */
+	FRAME_TRUNCATED, /* the stack goes on, but was not captured */
 };
 struct frame_line {
 	enum frame_line_kind kind;
@@ -21,12 +21,12 @@ struct frame_line {
 };
 
 #define FRAME_LINES_MAX 64
-/* Fills lines (room for FRAME_LINES_MAX), leaf first, at most max_lines (>= 4; 0: FRAME_LINES_MAX); returns their number. 0 for the
- * empty stack. stack_ix out of range reads as empty. */
+/* Fills lines (room for FRAME_LINES_MAX), leaf first, at most max_lines (>= 4; 0: FRAME_LINES_MAX); returns their number. 0 for
+ * the empty stack. stack_ix out of range reads as empty. */
 unsigned frames_trim(const struct profile *p, uint32_t stack_ix, unsigned max_lines, struct frame_line *lines);
 
-/* The frame that answers "where in my code": the innermost with a source line outside the kernel and the C library, else the innermost
- * of those, else the leaf. NULL for an empty stack. */
+/* The frame that answers "where in my code": the innermost with a source line outside the kernel and the C library, else the
+ * innermost of those, else the leaf. NULL for an empty stack. */
 const struct frame_row *frames_site(const struct profile *p, uint32_t stack_ix);
 
 /* The C library and the loader: their frames tell how a program waits, not where in it. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HTML report: one file without a reference to anything outside it. In: a profile; out: a page of three parts: style and script (built
- * from web/, embedded in this library by page_assets.c), the profile's data as JSON, and for browsers without scripts the text
- * report. A Content-Security-Policy admits exactly that script, by its hash, and no request at all. */
+ * The HTML report: one file without a reference to anything outside it. In: a profile; out: a page of three parts: style and
+ * script (built from web/, embedded in this library by page_assets.c), the profile's data as JSON, and for browsers without
+ * scripts the text report. A Content-Security-Policy admits exactly that script, by its hash, and no request at all. */
 #include "report/page.h"
 #include "report/page_assets.h"
 #include "report/sanitize.h"
@@ -42,10 +42,13 @@ static void put_head(FILE *out, const struct view *v)
 
 	text_target(v->p, target, sizeof target);
 	sanitize(clean, sizeof clean, target);
-	fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '", out);
+	fputs("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta "
+	      "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src '",
+	      out);
 	fwrite(page_script_hash, 1, page_script_hash_len, out);
 	fputs("'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n"
-	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
+	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" "
+	      "content=\"light dark\">\n"
 	      "<meta name=\"generator\" content=\"lockstep " LOCKSTEP_VERSION "\">\n<title>lockstep: ",
 	      out);
 	put_html(out, clean);

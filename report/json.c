@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The JSON report, schema "lockstep-report/1" (fields are only ever added). In: a profile; out: one JSON object. Rows are built with
- * jansson and written one at a time, one per line: memory stays that of a row however many stacks there are, and two reports diff well. */
+ * The JSON report, schema "lockstep-report/1" (fields are only ever added). In: a profile; out: one JSON object. Rows are built
+ * with jansson and written one at a time, one per line: memory stays that of a row however many stacks there are, and two
+ * reports diff well. */
 #include "report/report.h"
 #include "report/sanitize.h"
 #include "report/text.h"
@@ -249,7 +250,8 @@ static json_t *edge_json(const struct view *v, const struct edge_row *e)
 	json_object_set_new(o, "run_queue_s", seconds(e->run_queue_ns));
 	set_quantiles(o, &e->hist);
 	json_object_set_new(o, "message_bytes",
-			    byte_quantiles(size_hist_quantile(&e->bytes, 0.5), size_hist_quantile(&e->bytes, 0.99), e->bytes.total_count > 0));
+			    byte_quantiles(size_hist_quantile(&e->bytes, 0.5), size_hist_quantile(&e->bytes, 0.99),
+					   e->bytes.total_count > 0));
 	json_object_set_new(o, "confidence", json_string(confidence_name(e->confidence)));
 	json_object_set_new(o, "estimated", json_boolean(e->estimated));
 	json_object_set_new(o, "waiter_stack", json_integer(e->waiter_stack_ix));

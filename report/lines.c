@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The line report: for the process with most on-CPU time and for the longest wait, each source line's own and total share, with the
- * source beside it where it can be read. In: a profile; out: text. Lines stand in the file's order, as in an annotated listing: neighbours
- * of a loop stay neighbours. */
+ * The line report: for the process with most on-CPU time and for the longest wait, each source line's own and total share, with
+ * the source beside it where it can be read. In: a profile; out: text. Lines stand in the file's order, as in an annotated
+ * listing: neighbours of a loop stay neighbours. */
 #include "report/report.h"
 #include "report/source.h"
 #include "report/text.h"
@@ -123,8 +123,9 @@ static int one_table(const struct lines_out *o, uint32_t g, enum wait_class cls,
 		return err_set(err, r, "report --lines: out of memory");
 	view_group_name(o->v, g, name, sizeof name);
 	snprintf(line, sizeof line, "%s (pid %d): %s, %s%s, %s%s of the run", name, (int)o->v->groups[g].pid,
-		 cls == WC_NONE ? "on-CPU" : wait_class_name(cls), cls == WC_NONE || o->v->groups[g].estimated ? "~" : "", unit_ns((double)lt.ns).s,
-		 cls == WC_NONE || o->v->groups[g].estimated ? "~" : "", unit_percent((double)lt.ns / (double)o->v->wall_ns).s);
+		 cls == WC_NONE ? "on-CPU" : wait_class_name(cls), cls == WC_NONE || o->v->groups[g].estimated ? "~" : "",
+		 unit_ns((double)lt.ns).s, cls == WC_NONE || o->v->groups[g].estimated ? "~" : "",
+		 unit_percent((double)lt.ns / (double)o->v->wall_ns).s);
 	textout_heading(&o->t, cls == WC_NONE ? "WHERE IT COMPUTES" : "WHERE IT WAITS", NULL);
 	textout_wrap(&o->t, "", 2, line);
 	for (; first < lt.n && files < FILES_MAX; first = end, files++) {
@@ -135,8 +136,8 @@ static int one_table(const struct lines_out *o, uint32_t g, enum wait_class cls,
 	if (first < lt.n)
 		fprintf(o->t.out, "\n… and more files with less time\n");
 	if (lt.unlined_ns && lt.ns)
-		fprintf(o->t.out, "%s%s of this time is in stacks without source lines (no debug information).\n", lt.n ? "\n" : "",
-			unit_percent((double)lt.unlined_ns / (double)lt.ns).s);
+		fprintf(o->t.out, "%s%s of this time is in stacks without source lines (no debug information).\n",
+			lt.n ? "\n" : "", unit_percent((double)lt.unlined_ns / (double)lt.ns).s);
 	line_table_free(&lt);
 	return 0;
 }
@@ -149,11 +150,20 @@ int report_lines(const struct profile *p, const struct report_lines_options *opt
 
 	if (r)
 		return r;
-	struct lines_out o = {{out, opt->width >= 60 ? opt->width : opt->width ? 60 : 80, opt->color}, v, !opt->no_source,
-			      source_recorded_at(p->meta.started_at), opt->top ? opt->top : 20};
+	struct lines_out o = {{out,
+			       opt->width >= 60 ? opt->width
+			       : opt->width	? 60
+						: 80,
+			       opt->color},
+			      v,
+			      !opt->no_source,
+			      source_recorded_at(p->meta.started_at),
+			      opt->top ? opt->top : 20};
 	uint32_t hot = view_hot_process(v), waiting = view_hot_wait(v, &cls);
 
-	textout_wrap(&o.t, "", 0, "own: the innermost source line of a stack (outside the C library); total: the line is anywhere in it. Shares are of each table's time.");
+	textout_wrap(&o.t, "", 0,
+		     "own: the innermost source line of a stack (outside the C library); total: the line is anywhere in it. "
+		     "Shares are of each table's time.");
 	if (hot != IX_NONE)
 		r = one_table(&o, hot, WC_NONE, err);
 	if (!r && waiting != IX_NONE)

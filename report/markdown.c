@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The report for a ticket: findings, tables, and a Mermaid graph of who waits on whom. In: a profile; out: GitHub-flavoured Markdown.
- * The target's text cannot break out: Markdown's and HTML's special characters are escaped in prose, and become numeric entities in
- * the graph's labels. */
+ * The report for a ticket: findings, tables, and a Mermaid graph of who waits on whom. In: a profile; out: GitHub-flavoured
+ * Markdown. The target's text cannot break out: Markdown's and HTML's special characters are escaped in prose, and become
+ * numeric entities in the graph's labels. */
 #include "report/report.h"
 #include "report/sanitize.h"
 #include "report/text.h"
@@ -30,13 +30,15 @@ static void put_md(FILE *out, const char *raw)
 	free(s);
 }
 
-/* A Mermaid label between quotes: everything that the graph's grammar or its HTML renderer could take for its own is an entity. */
+/* A Mermaid label between quotes: everything that the graph's grammar or its HTML renderer could take for its own is an
+ * entity. */
 static void put_mermaid(FILE *out, const char *raw)
 {
 	char *s = sanitize_dup(raw);
 
 	for (const unsigned char *c = (const unsigned char *)s; c && *c; c++)
-		if (*c < 0x80 && !strchr(" -_./:%+,", *c) && !(*c >= '0' && *c <= '9') && !(*c >= 'A' && *c <= 'Z') && !(*c >= 'a' && *c <= 'z'))
+		if (*c < 0x80 && !strchr(" -_./:%+,", *c) && !(*c >= '0' && *c <= '9') && !(*c >= 'A' && *c <= 'Z') &&
+		    !(*c >= 'a' && *c <= 'z'))
 			fprintf(out, "#%u;", *c);
 		else
 			fputc(*c, out);
@@ -186,9 +188,9 @@ static void edges(FILE *out, const struct view *v, size_t top)
 		fputs(e->confidence == CONF_HIGH ? " | " : " (unsure) | ", out);
 		text_channel_name(e, buf, sizeof buf);
 		put_md(out, buf);
-		fprintf(out, " | %s | %s%s | %s | %s | %s |\n", unit_per_s((double)e->count / ((double)v->wall_ns / 1e9)).s, e->estimated ? "\\~" : "",
-			unit_percent((double)e->blocked_ns / (double)v->wall_ns).s, has ? unit_ns(hist_quantile(&e->hist, 0.5)).s : "-",
-			has ? unit_ns(hist_quantile(&e->hist, 0.99)).s : "-",
+		fprintf(out, " | %s | %s%s | %s | %s | %s |\n", unit_per_s((double)e->count / ((double)v->wall_ns / 1e9)).s,
+			e->estimated ? "\\~" : "", unit_percent((double)e->blocked_ns / (double)v->wall_ns).s,
+			has ? unit_ns(hist_quantile(&e->hist, 0.5)).s : "-", has ? unit_ns(hist_quantile(&e->hist, 0.99)).s : "-",
 			e->bytes.total_count ? unit_bytes(size_hist_quantile(&e->bytes, 0.5)).s : "-");
 	}
 	size_t shown = 0;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The data of the HTML page, "lockstep-page/1": a JSON object that web/src/model.js reads. In: a view (and the profile it is compared
- * with, if any); out: JSON that may stand inside a <script> element: '<' never appears in it.
+ * The data of the HTML page, "lockstep-page/1": a JSON object that web/src/model.js reads. In: a view (and the profile it is
+ * compared with, if any); out: JSON that may stand inside a <script> element: '<' never appears in it.
  *
  *   strings   every text, neutralised; other parts refer to it by number
  *   frames    [function, file, line, module, language + 16 if of the C library] of each frame in use, flattened
- *   nodes     the stacks as one tree, outermost frame first: parent and frame of each node; node 0 is the root, without a frame. Parents
+ *   nodes     the stacks as one tree, outermost frame first: parent and frame of each node; node 0 is the root, without a frame.
+ * Parents
  *             stand before their children.
  *   groups, channels, edges, sites, waits, hot, findings, timeline, critical, trace, sources: see page_*.c beside each writer
  */
@@ -32,7 +33,7 @@ struct page {
 		uint32_t function, file, line, module;
 		enum frame_language language;
 		bool libc;
-	} *frames;
+	} * frames;
 	size_t n_frames, cap_frames;
 	uint32_t *frame_slots; /* open addressing over frames */
 	size_t n_frame_slots;

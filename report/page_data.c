@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The page's rows: processes, channels, edges, waits, stacks, findings. In: the view; out: JSON arrays of arrays (the order of the fields
- * stands above each writer; web/src/model.js reads the same order). Times are ns. */
+ * The page's rows: processes, channels, edges, waits, stacks, findings. In: the view; out: JSON arrays of arrays (the order of
+ * the fields stands above each writer; web/src/model.js reads the same order). Times are ns. */
 #include "report/page.h"
 #include "report/sanitize.h"
 #include "report/text.h"
@@ -53,8 +53,9 @@ static void put_meta_of(struct page *x, const struct view *v)
 	const struct profile_meta *m = &v->p->meta;
 	char buf[2048];
 
-	fprintf(x->out, "{\"wall\":%" PRIu64 ",\"window\":%" PRIu64 ",\"total\":%" PRIu64 ",\"cpus\":%u,\"hz\":%u,\"lost_share\":", v->wall_ns,
-		m->window_ns, v->total_ns, m->cpus, m->frequency_hz);
+	fprintf(x->out,
+		"{\"wall\":%" PRIu64 ",\"window\":%" PRIu64 ",\"total\":%" PRIu64 ",\"cpus\":%u,\"hz\":%u,\"lost_share\":",
+		v->wall_ns, m->window_ns, v->total_ns, m->cpus, m->frequency_hz);
 	put_number(x, v->lost_share);
 	put_raw(x, "version", m->version);
 	put_raw(x, "host", m->host);
@@ -100,7 +101,8 @@ static long long or_minus(uint32_t ix)
 	return ix == IX_NONE ? -1 : (long long)ix;
 }
 
-/* {name, comm, cmd, exe, runtime, pids, n, threads, tree, cpu, queue, blocked: {class: ns}, idle, lost, waits, peer, peer_ns, started, ended,
+/* {name, comm, cmd, exe, runtime, pids, n, threads, tree, cpu, queue, blocked: {class: ns}, idle, lost, waits, peer, peer_ns,
+ * started, ended,
  *  wait (words), est, left (waits in progress), rd, wr} */
 static void put_group(struct page *x, uint32_t gi)
 {
@@ -111,7 +113,8 @@ static void put_group(struct page *x, uint32_t gi)
 	const char *sep = "";
 
 	view_group_name(x->v, gi, buf, sizeof buf);
-	fprintf(x->out, "{\"n\":%" PRIu64 ",\"threads\":%" PRIu64 ",\"tree\":%d,\"est\":%d", g->n_processes, g->n_threads, g->lead->in_tree, g->estimated);
+	fprintf(x->out, "{\"n\":%" PRIu64 ",\"threads\":%" PRIu64 ",\"tree\":%d,\"est\":%d", g->n_processes, g->n_threads,
+		g->lead->in_tree, g->estimated);
 	put_raw(x, "name", buf);
 	put_raw(x, "comm", g->lead->comm);
 	put_raw(x, "exe", g->lead->exe);
@@ -130,10 +133,16 @@ static void put_group(struct page *x, uint32_t gi)
 		rd += r->rd_bytes;
 		wr += r->wr_bytes;
 	}
-	fprintf(x->out, "],\"ppid\":%d,\"cpu\":%" PRIu64 ",\"queue\":%" PRIu64 ",\"idle\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"waits\":%" PRIu64 ",\"left\":%" PRIu64,
-		(int)g->lead->ppid, g->ledger.on_cpu_ns, g->ledger.run_queue_ns, g->ledger.idle_ns, g->ledger.lost_ns, g->ledger.waits, g->in_progress);
-	fprintf(x->out, ",\"rd\":%" PRIu64 ",\"wr\":%" PRIu64 ",\"started\":%" PRIu64 ",\"ended\":%" PRIu64 ",\"peer\":%lld,\"peer_ns\":%" PRIu64 ",\"blocked\":{", rd, wr,
-		g->started_ns > start ? g->started_ns - start : 0, g->ended_ns > start ? g->ended_ns - start : 0, or_minus(g->top_peer), g->top_peer_ns);
+	fprintf(x->out,
+		"],\"ppid\":%d,\"cpu\":%" PRIu64 ",\"queue\":%" PRIu64 ",\"idle\":%" PRIu64 ",\"lost\":%" PRIu64
+		",\"waits\":%" PRIu64 ",\"left\":%" PRIu64,
+		(int)g->lead->ppid, g->ledger.on_cpu_ns, g->ledger.run_queue_ns, g->ledger.idle_ns, g->ledger.lost_ns,
+		g->ledger.waits, g->in_progress);
+	fprintf(x->out,
+		",\"rd\":%" PRIu64 ",\"wr\":%" PRIu64 ",\"started\":%" PRIu64 ",\"ended\":%" PRIu64
+		",\"peer\":%lld,\"peer_ns\":%" PRIu64 ",\"blocked\":{",
+		rd, wr, g->started_ns > start ? g->started_ns - start : 0, g->ended_ns > start ? g->ended_ns - start : 0,
+		or_minus(g->top_peer), g->top_peer_ns);
 	for (unsigned c = 1; c < WC_COUNT; c++)
 		if (g->ledger.blocked_ns[c]) {
 			fprintf(x->out, "%s\"%u\":%" PRIu64, sep, c, g->ledger.blocked_ns[c]);
@@ -160,16 +169,18 @@ void page_put_channels(struct page *x)
 	fputs("\"channels\":[", x->out);
 	for (size_t i = 0; i < p->n_channels; i++) {
 		const struct channel_row *c = &p->channels[i];
-		fprintf(x->out, "%s[%u,%u,%u,%" PRIu64 ",%d,[", i ? ",\n" : "\n", c->id, page_string(x, channel_kind_name(c->kind)), page_string(x, c->name),
-			c->capacity_bytes, c->remote);
+		fprintf(x->out, "%s[%u,%u,%u,%" PRIu64 ",%d,[", i ? ",\n" : "\n", c->id,
+			page_string(x, channel_kind_name(c->kind)), page_string(x, c->name), c->capacity_bytes, c->remote);
 		for (size_t k = 0; k < c->n_ends; k++)
-			fprintf(x->out, "%s[%d,%u,%d]", k ? "," : "", (int)c->ends[k].pid, (unsigned)c->ends[k].role, (int)c->ends[k].fd);
+			fprintf(x->out, "%s[%d,%u,%d]", k ? "," : "", (int)c->ends[k].pid, (unsigned)c->ends[k].role,
+				(int)c->ends[k].fd);
 		fputs("]]", x->out);
 	}
 	fputc(']', x->out);
 }
 
-/* [waiter, waker, class, channel id, channels, count, blocked, queue, irq, p50, p99 (-1: unknown), bytes p50, p99 (-1), confidence, est, channel name,
+/* [waiter, waker, class, channel id, channels, count, blocked, queue, irq, p50, p99 (-1: unknown), bytes p50, p99 (-1),
+ * confidence, est, channel name,
  *  waiter node, waker node, idle] */
 void page_put_edges(struct page *x)
 {
@@ -179,14 +190,16 @@ void page_put_edges(struct page *x)
 	for (size_t i = 0; i < x->v->n_edges; i++) {
 		const struct view_edge *e = &x->v->edges[i];
 		bool h = hist_total(&e->hist) > 0, b = e->bytes.total_count > 0;
-		fprintf(x->out, "%s[%u,%lld,%u,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, i ? ",\n" : "\n", e->waiter, or_minus(e->waker), (unsigned)e->cls,
-			e->channel ? e->channel->id : 0, e->n_channels, e->count, e->blocked_ns, e->run_queue_ns, e->n_irq);
+		fprintf(x->out, "%s[%u,%lld,%u,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, i ? ",\n" : "\n", e->waiter,
+			or_minus(e->waker), (unsigned)e->cls, e->channel ? e->channel->id : 0, e->n_channels, e->count,
+			e->blocked_ns, e->run_queue_ns, e->n_irq);
 		text_channel_name(e, name, sizeof name);
 		if (e->waker == IX_NONE && e->channel && e->channel->remote && e->n_channels == 1)
 			snprintf(name, sizeof name, "%s", e->channel->name ? e->channel->name : "remote");
-		fprintf(x->out, ",%.0f,%.0f,%.0f,%.0f,%u,%d,%u,%u,%u,%d]", h ? hist_quantile(&e->hist, 0.5) : -1, h ? hist_quantile(&e->hist, 0.99) : -1,
-			b ? size_hist_quantile(&e->bytes, 0.5) : -1, b ? size_hist_quantile(&e->bytes, 0.99) : -1, (unsigned)e->confidence, e->estimated,
-			page_string(x, name), page_stack(x, 0, e->waiter_stack_ix), page_stack(x, 0, e->waker_stack_ix), e->idle);
+		fprintf(x->out, ",%.0f,%.0f,%.0f,%.0f,%u,%d,%u,%u,%u,%d]", h ? hist_quantile(&e->hist, 0.5) : -1,
+			h ? hist_quantile(&e->hist, 0.99) : -1, b ? size_hist_quantile(&e->bytes, 0.5) : -1,
+			b ? size_hist_quantile(&e->bytes, 0.99) : -1, (unsigned)e->confidence, e->estimated, page_string(x, name),
+			page_stack(x, 0, e->waiter_stack_ix), page_stack(x, 0, e->waker_stack_ix), e->idle);
 	}
 	fputc(']', x->out);
 }
@@ -199,11 +212,12 @@ void page_put_sites(struct page *x)
 	fputs("\"sites\":[", x->out);
 	for (size_t i = 0; i < x->v->p->n_edges; i++) {
 		const struct edge_row *e = &x->v->p->edges[i];
-		uint32_t waiter = view_group_of(x->v, e->waiter_pid), waker = e->waker_pid ? view_group_of(x->v, e->waker_pid) : IX_NONE;
+		uint32_t waiter = view_group_of(x->v, e->waiter_pid),
+			 waker = e->waker_pid ? view_group_of(x->v, e->waker_pid) : IX_NONE;
 		if (waiter == IX_NONE || !e->blocked_ns || (x->v->pid && e->waiter_pid != x->v->pid))
 			continue;
-		fprintf(x->out, "%s[%u,%lld,%u,%u,%u,%" PRIu64 "]", sep, waiter, or_minus(waker), (unsigned)e->cls, page_stack(x, 0, e->waiter_stack_ix),
-			page_stack(x, 0, e->waker_stack_ix), e->blocked_ns);
+		fprintf(x->out, "%s[%u,%lld,%u,%u,%u,%" PRIu64 "]", sep, waiter, or_minus(waker), (unsigned)e->cls,
+			page_stack(x, 0, e->waiter_stack_ix), page_stack(x, 0, e->waker_stack_ix), e->blocked_ns);
 		sep = ",\n";
 	}
 	fputc(']', x->out);
@@ -216,8 +230,9 @@ void page_put_waits(struct page *x)
 	for (size_t i = 0; i < x->v->n_waits; i++) {
 		const struct view_wait *w = &x->v->waits[i];
 		bool h = hist_total(&w->hist) > 0;
-		fprintf(x->out, "%s[%u,%d,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.0f,%.0f,%" PRIu64 ",%d]", i ? ",\n" : "\n", w->group, (int)w->pid,
-			(unsigned)w->cls, w->channel, w->count, w->blocked_ns, w->idle_ns, w->run_queue_ns, h ? hist_quantile(&w->hist, 0.5) : -1,
+		fprintf(x->out, "%s[%u,%d,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.0f,%.0f,%" PRIu64 ",%d]",
+			i ? ",\n" : "\n", w->group, (int)w->pid, (unsigned)w->cls, w->channel, w->count, w->blocked_ns,
+			w->idle_ns, w->run_queue_ns, h ? hist_quantile(&w->hist, 0.5) : -1,
 			h ? hist_quantile(&w->hist, 0.99) : -1, w->in_progress, w->estimated);
 	}
 	fputc(']', x->out);
@@ -227,8 +242,8 @@ static void put_hot_of(struct page *x, const struct view *v, unsigned which)
 {
 	for (size_t i = 0; i < v->n_hot; i++) {
 		const struct view_hot *h = &v->hot[i];
-		fprintf(x->out, "%s[%u,%d,%u,%" PRIu64 ",%" PRIu64 "]", i ? ",\n" : "\n", h->group, h->is_cpu ? 0 : (int)h->cls, page_stack(x, which, h->stack_ix),
-			h->ns, h->count);
+		fprintf(x->out, "%s[%u,%d,%u,%" PRIu64 ",%" PRIu64 "]", i ? ",\n" : "\n", h->group, h->is_cpu ? 0 : (int)h->cls,
+			page_stack(x, which, h->stack_ix), h->ns, h->count);
 	}
 }
 
@@ -276,7 +291,8 @@ static void put_finding(struct page *x, const struct finding *f)
 	char tags[200];
 	const char *sep = "";
 
-	fprintf(x->out, "{\"id\":%u,\"kind\":\"%s\",\"conf\":%u,\"est\":%d,\"share\":", f->id, finding_kind_name(f->kind), (unsigned)f->confidence, f->estimated);
+	fprintf(x->out, "{\"id\":%u,\"kind\":\"%s\",\"conf\":%u,\"est\":%d,\"share\":", f->id, finding_kind_name(f->kind),
+		(unsigned)f->confidence, f->estimated);
 	put_number(x, f->share_of_wall);
 	fputs(",\"rate\":", x->out);
 	put_number(x, f->round_trips_per_s);
@@ -307,8 +323,8 @@ static void put_finding(struct page *x, const struct finding *f)
 		fprintf(x->out, "%s%u", i ? "," : "", f->channels[i]);
 	fputs("],\"evidence\":[", x->out);
 	for (size_t i = 0; i < f->n_evidence; i++) {
-		fprintf(x->out, "%s{\"pid\":%d,\"group\":%lld,\"node\":%u", i ? "," : "", (int)f->evidence[i].pid, or_minus(view_group_of(x->v, f->evidence[i].pid)),
-			page_stack(x, 0, f->evidence[i].stack_ix));
+		fprintf(x->out, "%s{\"pid\":%d,\"group\":%lld,\"node\":%u", i ? "," : "", (int)f->evidence[i].pid,
+			or_minus(view_group_of(x->v, f->evidence[i].pid)), page_stack(x, 0, f->evidence[i].stack_ix));
 		put_raw(x, "label", f->evidence[i].label);
 		put_trimmed(x, f->evidence[i].stack_ix);
 		fputc('}', x->out);
@@ -331,7 +347,8 @@ static void put_tables(struct page *x)
 	fputs("\"frames\":[", x->out);
 	for (size_t i = 0; i < x->n_frames; i++) {
 		const struct page_frame *f = &x->frames[i];
-		fprintf(x->out, "%s%u,%u,%u,%u,%u", i ? "," : "", f->function, f->file, f->line, f->module, (unsigned)f->language | (f->libc ? 16u : 0));
+		fprintf(x->out, "%s%u,%u,%u,%u,%u", i ? "," : "", f->function, f->file, f->line, f->module,
+			(unsigned)f->language | (f->libc ? 16u : 0));
 	}
 	fputs("],\n\"nodes\":{\"parent\":[", x->out);
 	for (size_t i = 0; i < x->n_nodes; i++)
@@ -352,8 +369,9 @@ static void put_tables(struct page *x)
 
 int page_write(struct page *x)
 {
-	static void (*const parts[])(struct page *) = {page_put_meta, page_put_groups,	 page_put_channels, page_put_edges,	page_put_sites, page_put_waits,
-						       page_put_hot,  page_put_findings, page_put_timeline, page_put_critical, page_put_trace, page_put_sources,
+	static void (*const parts[])(struct page *) = {page_put_meta,	  page_put_groups,   page_put_channels, page_put_edges,
+						       page_put_sites,	  page_put_waits,    page_put_hot,	page_put_findings,
+						       page_put_timeline, page_put_critical, page_put_trace,	page_put_sources,
 						       put_tables}; /* the tables last: the other parts fill them */
 
 	fputs("{\"schema\":\"lockstep-page/1\"", x->out);

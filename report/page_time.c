@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The page's timeline, critical path, excerpt of single waits, and source lines. In: the view; out: JSON parts (report/page.h). */
+ * The page's timeline, critical path, excerpt of single waits, and source lines. In: the view; out: JSON parts
+ * (report/page.h). */
 #include "report/page.h"
 #include "report/source.h"
 #include "report/view_lines.h"
@@ -42,7 +43,8 @@ static void put_lane(struct page *x, uint32_t g, const struct cell *cells, uint3
 	fprintf(x->out, "%s[%u,[", sep, g);
 	for (uint32_t i = 0; i < n_steps; i++) { /* per mille of the step; four numbers a cell */
 		const struct cell *c = &cells[i];
-		fprintf(x->out, "%s%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%u", i ? "," : "", c->cpu * 1000 / step, c->queue * 1000 / step, c->blocked * 1000 / step, c->cls);
+		fprintf(x->out, "%s%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%u", i ? "," : "", c->cpu * 1000 / step,
+			c->queue * 1000 / step, c->blocked * 1000 / step, c->cls);
 	}
 	fputs("]]", x->out);
 }
@@ -84,8 +86,8 @@ void page_put_critical(struct page *x)
 	for (size_t i = 0; i < p->n_critical; i++) {
 		const struct critical_row *r = &p->critical[i];
 		uint32_t g = view_group_of(x->v, r->pid);
-		fprintf(x->out, "%s[%lld,%u,%u,%u,%u,%" PRIu64 ",%" PRIu64 "]", sep, g == IX_NONE ? -1LL : (long long)g, (unsigned)r->kind, (unsigned)r->cls, r->channel,
-			page_stack(x, 0, r->stack_ix), r->count, r->ns);
+		fprintf(x->out, "%s[%lld,%u,%u,%u,%u,%" PRIu64 ",%" PRIu64 "]", sep, g == IX_NONE ? -1LL : (long long)g,
+			(unsigned)r->kind, (unsigned)r->cls, r->channel, page_stack(x, 0, r->stack_ix), r->count, r->ns);
 		sep = ",\n";
 	}
 	fputs("],\n\"blame_kinds\":[", x->out);
@@ -106,8 +108,9 @@ void page_put_trace(struct page *x)
 		uint32_t g = view_group_of(x->v, r->pid);
 		if (g == IX_NONE)
 			continue;
-		fprintf(x->out, "%s[%u,%u,%d,%d,%u,%u,%d,%u,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", sep, r->window, g, (int)r->pid, (int)r->tid, (unsigned)r->cls,
-			(unsigned)r->end, (int)r->waker_tid, r->channel, page_stack(x, 0, r->stack_ix), r->bytes, r->out_ns, r->wake_ns, r->run_ns);
+		fprintf(x->out, "%s[%u,%u,%d,%d,%u,%u,%d,%u,%u,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", sep, r->window, g,
+			(int)r->pid, (int)r->tid, (unsigned)r->cls, (unsigned)r->end, (int)r->waker_tid, r->channel,
+			page_stack(x, 0, r->stack_ix), r->bytes, r->out_ns, r->wake_ns, r->run_ns);
 		sep = ",\n";
 	}
 	fputc(']', x->out);
@@ -116,7 +119,7 @@ void page_put_trace(struct page *x)
 /* ---- source lines ---- */
 
 #define SOURCE_FILES 60
-#define SOURCE_CONTEXT 4      /* lines above and below one that has time */
+#define SOURCE_CONTEXT 4       /* lines above and below one that has time */
 #define SOURCE_MIN_SHARE 0.002 /* of all time of the kind, for a file to be read */
 
 struct wanted {
@@ -162,7 +165,8 @@ static void put_source(struct page *x, const struct wanted *w, const char **sep)
 	source_read(&src, w->file, source_recorded_at(x->v->p->meta.started_at));
 	show = src.text ? calloc(src.n_lines + 1, 1) : NULL;
 	for (size_t i = 0; show && i < w->n; i++)
-		for (uint32_t l = w->lines[i] > SOURCE_CONTEXT ? w->lines[i] - SOURCE_CONTEXT : 1; l <= src.n_lines && l <= (uint64_t)w->lines[i] + SOURCE_CONTEXT; l++)
+		for (uint32_t l = w->lines[i] > SOURCE_CONTEXT ? w->lines[i] - SOURCE_CONTEXT : 1;
+		     l <= src.n_lines && l <= (uint64_t)w->lines[i] + SOURCE_CONTEXT; l++)
 			show[l] = 1;
 	if (show) {
 		fprintf(x->out, "%s[%u,%d,[", *sep, page_string(x, w->file), src.newer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The page's tables that everything else refers to: strings, frames, and the stacks as one tree. In: stack indexes; out: node numbers.
- * A tree rather than lists: fifty thousand stacks share most of their outer frames. */
+ * The page's tables that everything else refers to: strings, frames, and the stacks as one tree. In: stack indexes; out: node
+ * numbers. A tree rather than lists: fifty thousand stacks share most of their outer frames. */
 #include "report/page.h"
 #include "report/frames.h"
 
@@ -49,12 +49,14 @@ static uint32_t *new_slots(struct page *x, uint32_t *old, size_t n)
 
 static uint64_t frame_hash(const struct page_frame *f)
 {
-	return mix(mix((uint64_t)f->function << 32 | f->file) ^ ((uint64_t)f->line << 32 | f->module) ^ (uint64_t)f->language << 60);
+	return mix(mix((uint64_t)f->function << 32 | f->file) ^ ((uint64_t)f->line << 32 | f->module) ^
+		   (uint64_t)f->language << 60);
 }
 
 static bool frame_equal(const struct page_frame *a, const struct page_frame *b)
 {
-	return a->function == b->function && a->file == b->file && a->line == b->line && a->module == b->module && a->language == b->language;
+	return a->function == b->function && a->file == b->file && a->line == b->line && a->module == b->module &&
+	       a->language == b->language;
 }
 
 static size_t frame_slot(const struct page *x, const struct page_frame *f)
@@ -96,8 +98,12 @@ static uint32_t page_frame(struct page *x, unsigned which, uint32_t frame_ix)
 		return IX_NONE;
 	if (x->frame_of[which][frame_ix] != IX_NONE)
 		return x->frame_of[which][frame_ix];
-	struct page_frame f = {page_string(x, r->function && *r->function ? r->function : "[unknown]"), page_string(x, r->file), r->line,
-			       page_string(x, r->module), r->language, frames_is_libc(r)};
+	struct page_frame f = {page_string(x, r->function && *r->function ? r->function : "[unknown]"),
+			       page_string(x, r->file),
+			       r->line,
+			       page_string(x, r->module),
+			       r->language,
+			       frames_is_libc(r)};
 	if (x->n_frames == x->cap_frames && !grow_frames(x))
 		return IX_NONE;
 	size_t slot = frame_slot(x, &f);
@@ -114,7 +120,8 @@ static size_t node_slot(const struct page *x, struct page_node n)
 {
 	size_t i = mix((uint64_t)n.parent << 32 | n.frame) & (x->n_node_slots - 1);
 
-	while (x->node_slots[i] != IX_NONE && (x->nodes[x->node_slots[i]].parent != n.parent || x->nodes[x->node_slots[i]].frame != n.frame))
+	while (x->node_slots[i] != IX_NONE &&
+	       (x->nodes[x->node_slots[i]].parent != n.parent || x->nodes[x->node_slots[i]].frame != n.frame))
 		i = (i + 1) & (x->n_node_slots - 1);
 	return i;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Protocol buffers, written by hand: the wire format is four rules (protobuf.dev/programming-guides/encoding), and two exports do not
- * justify a code generator in the build. In: fields; out: bytes in memory.
+ * Protocol buffers, written by hand: the wire format is four rules (protobuf.dev/programming-guides/encoding), and two exports
+ * do not justify a code generator in the build. In: fields; out: bytes in memory.
  */
 #ifndef LOCKSTEP_PROTOBUF_H
 #define LOCKSTEP_PROTOBUF_H
@@ -18,8 +18,8 @@ struct pb {
 
 void pb_free(struct pb *b);
 void pb_reset(struct pb *b); /* empties it, keeps the memory */
-/* Scalars: int32, int64, uint32, uint64, bool and enum are varints (negative ones sign-extended to 64 bits). Zero is written too: some
- * fields are oneofs, in which presence matters. */
+/* Scalars: int32, int64, uint32, uint64, bool and enum are varints (negative ones sign-extended to 64 bits). Zero is written
+ * too: some fields are oneofs, in which presence matters. */
 void pb_varint(struct pb *b, uint32_t field, uint64_t v);
 void pb_fixed64(struct pb *b, uint32_t field, uint64_t v);
 void pb_double(struct pb *b, uint32_t field, double v);

@@ -47,11 +47,15 @@ struct export_options {
 	int32_t pid; /* 0: all */
 };
 /* Stacks for other tools. Weights are thread-time; waits and on-CPU samples stand side by side, marked by kind. */
-int export_folded(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);     /* flame graph scripts */
-int export_speedscope(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err); /* speedscope's JSON */
-int export_pprof(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);      /* gzip'ed protobuf, binary */
+int export_folded(const struct profile *p, const struct export_options *opt, FILE *out,
+		  struct err *err); /* flame graph scripts */
+int export_speedscope(const struct profile *p, const struct export_options *opt, FILE *out,
+		      struct err *err); /* speedscope's JSON */
+int export_pprof(const struct profile *p, const struct export_options *opt, FILE *out,
+		 struct err *err); /* gzip'ed protobuf, binary */
 /* The timeline: threads as tracks with wakes as flows (the analysed excerpt), counters for the rest. A protobuf trace, binary. */
 int export_perfetto(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);
-int export_firefox(const struct profile *p, const struct export_options *opt, FILE *out, struct err *err);    /* its processed profile, JSON */
+int export_firefox(const struct profile *p, const struct export_options *opt, FILE *out,
+		   struct err *err); /* its processed profile, JSON */
 
 #endif

@@ -19,7 +19,8 @@ size_t sanitize(char *dst, size_t size, const char *src);
 /* The same into fresh memory, never cut; NULL when out of memory. The caller frees it. */
 char *sanitize_dup(const char *src);
 
-/* Terminal columns of harmless UTF-8: 0 for combining marks, 2 for wide (East Asian, emoji) characters. No locale is consulted. */
+/* Terminal columns of harmless UTF-8: 0 for combining marks, 2 for wide (East Asian, emoji) characters. No locale is
+ * consulted. */
 unsigned text_columns(const char *s);
 /* Bytes of the longest prefix of s that fits into `columns`. */
 size_t text_prefix(const char *s, unsigned columns);

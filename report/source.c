@@ -15,9 +15,11 @@
 
 static bool looks_like_source(const char *path)
 {
-	static const char *const suffixes[] = {"c",  "h",  "cc",    "cpp",  "cxx", "c++", "hh",  "hpp", "hxx", "inc", "ipp", "tcc", "S",  "s",  "rs", "go", "py",
-					       "pyx", "pxd", "java", "kt",   "scala", "groovy", "clj", "js", "mjs", "cjs", "ts",  "tsx", "jsx", "rb", "php", "pl",
-					       "pm", "lua", "swift", "m",    "mm",  "d",   "zig", "nim", "ml",  "mli", "hs",  "f",   "f90", "F90", "adb", "ads", "y", "l"};
+	static const char *const suffixes[] = {
+		"c",   "h",   "cc",  "cpp", "cxx", "c++", "hh",	  "hpp", "hxx",	  "inc",    "ipp", "tcc", "S",
+		"s",   "rs",  "go",  "py",  "pyx", "pxd", "java", "kt",	 "scala", "groovy", "clj", "js",  "mjs",
+		"cjs", "ts",  "tsx", "jsx", "rb",  "php", "pl",	  "pm",	 "lua",	  "swift",  "m",   "mm",  "d",
+		"zig", "nim", "ml",  "mli", "hs",  "f",	  "f90",  "F90", "adb",	  "ads",    "y",   "l"};
 	const char *dot = strrchr(frames_basename(path), '.');
 
 	for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++)

@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 struct source {
-	char *text; /* the file, newlines replaced by NUL; NULL: not readable */
+	char *text;	 /* the file, newlines replaced by NUL; NULL: not readable */
 	uint32_t *start; /* offset of each line; line n (from 1) at start[n - 1] */
 	uint32_t n_lines;
 	bool newer; /* changed after `recorded_s`: the lines may not be those that ran */
 };
 
-/* Reads path; recorded_s: seconds since the epoch when the recording began, 0 unknown. Always leaves a valid struct; text is NULL when the
- * file cannot or must not be read. Files above 4 MiB are not read. */
+/* Reads path; recorded_s: seconds since the epoch when the recording began, 0 unknown. Always leaves a valid struct; text is
+ * NULL when the file cannot or must not be read. Files above 4 MiB are not read. */
 void source_read(struct source *s, const char *path, int64_t recorded_s);
 void source_free(struct source *s);
 /* Line n without its newline, raw bytes; NULL when there is none. */

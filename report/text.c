@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The text report: header and verdict here, then processes, who waits on whom and hot stacks (text_*.c). In: a profile; out: what a
- * person reads in a terminal or a log. 80 columns unless told otherwise; wider ones go to names and places, never to more columns. */
+ * The text report: header and verdict here, then processes, who waits on whom and hot stacks (text_*.c). In: a profile; out:
+ * what a person reads in a terminal or a log. 80 columns unless told otherwise; wider ones go to names and places, never to more
+ * columns. */
 #include "report/report.h"
 #include "report/text.h"
 #include "report/textout.h"
@@ -67,10 +68,13 @@ bool text_losses(const struct view *v, char *dst, size_t size)
 	size_t used = 0;
 	dst[0] = '\0';
 	if (m->lost_events || m->lost_ns)
-		used = (size_t)snprintf(dst, size, "lost: %s wait records (%s of thread time: sums stay exact, their stacks and peers are missing)",
-					unit_count((double)m->lost_events).s, unit_percent(v->lost_share).s);
+		used = (size_t)snprintf(
+			dst, size,
+			"lost: %s wait records (%s of thread time: sums stay exact, their stacks and peers are missing)",
+			unit_count((double)m->lost_events).s, unit_percent(v->lost_share).s);
 	if (m->lost_stacks && used < size)
-		snprintf(dst + used, size - used, "%s%s stacks (their waits count, under no place)", used ? ", " : "lost: ", unit_count((double)m->lost_stacks).s);
+		snprintf(dst + used, size - used, "%s%s stacks (their waits count, under no place)",
+			 used ? ", " : "lost: ", unit_count((double)m->lost_stacks).s);
 	return true;
 }
 
@@ -80,7 +84,8 @@ bool text_windows(const struct view *v, char *dst, size_t size)
 
 	if (v->p->meta.window_ns == 0 || share >= 0.9)
 		return false;
-	snprintf(dst, size, "findings rest on analysed windows that cover %s of the run; the tables cover all of it", unit_percent(share).s);
+	snprintf(dst, size, "findings rest on analysed windows that cover %s of the run; the tables cover all of it",
+		 unit_percent(share).s);
 	return true;
 }
 
@@ -91,7 +96,8 @@ bool text_estimates(const struct view *v, char *dst, size_t size)
 	for (size_t g = 0; g < v->n_groups; g++)
 		any |= v->groups[g].estimated;
 	if (any)
-		snprintf(dst, size, "~ marks estimates: waits were sampled at %u Hz, not measured one by one", v->p->meta.frequency_hz);
+		snprintf(dst, size, "~ marks estimates: waits were sampled at %u Hz, not measured one by one",
+			 v->p->meta.frequency_hz);
 	return any;
 }
 
@@ -101,14 +107,15 @@ static void header(const struct textout *t, const struct view *v)
 	char line[2048], target[1500];
 
 	text_target(v->p, target, sizeof target);
-	snprintf(line, sizeof line, "lockstep%s%s: %s", m->version && *m->version ? " " : "", m->version ? m->version : "", target);
+	snprintf(line, sizeof line, "lockstep%s%s: %s", m->version && *m->version ? " " : "", m->version ? m->version : "",
+		 target);
 	textout_style(t, STYLE_BOLD);
 	textout_wrap(t, "", 2, line);
 	textout_style(t, STYLE_NONE);
 	text_run_facts(v, line, sizeof line);
 	textout_wrap(t, "", 2, line);
-	snprintf(line, sizeof line, "%s%s%s %s, %s", m->host ? m->host : "", m->host && *m->host ? ", " : "", m->kernel ? m->kernel : "",
-		 m->arch ? m->arch : "", m->started_at ? m->started_at : "");
+	snprintf(line, sizeof line, "%s%s%s %s, %s", m->host ? m->host : "", m->host && *m->host ? ", " : "",
+		 m->kernel ? m->kernel : "", m->arch ? m->arch : "", m->started_at ? m->started_at : "");
 	textout_wrap(t, "", 2, line);
 	textout_style(t, STYLE_DIM);
 	if (m->backend_costs && *m->backend_costs)

@@ -15,7 +15,10 @@ void text_end_name(const struct view *v, const struct view_edge *e, bool waker, 
 	if (g == IX_NONE && e->channel && e->channel->remote)
 		snprintf(dst, size, "%s", e->channel->name ? e->channel->name : "remote");
 	else if (g == IX_NONE)
-		snprintf(dst, size, "%s", e->cls == WC_SLEEP ? "timer" : e->cls == WC_FILE_IO || e->cls == WC_PAGE_FAULT ? "disk" : "(unknown)");
+		snprintf(dst, size, "%s",
+			 e->cls == WC_SLEEP				   ? "timer"
+			 : e->cls == WC_FILE_IO || e->cls == WC_PAGE_FAULT ? "disk"
+									   : "(unknown)");
 	else {
 		view_group_name(v, g, name, sizeof name);
 		if (v->groups[g].n_processes > 1)
@@ -34,7 +37,8 @@ void text_channel_name(const struct view_edge *e, char *dst, size_t size)
 	else if (e->n_channels > 1)
 		snprintf(dst, size, "%u x %s", e->n_channels, channel_kind_name(e->channel->kind));
 	else
-		snprintf(dst, size, "%s", e->channel->name && *e->channel->name ? e->channel->name : channel_kind_name(e->channel->kind));
+		snprintf(dst, size, "%s",
+			 e->channel->name && *e->channel->name ? e->channel->name : channel_kind_name(e->channel->kind));
 }
 
 void text_group_cell(const struct textout *t, const struct view *v, uint32_t group, unsigned columns, bool last)
@@ -42,7 +46,8 @@ void text_group_cell(const struct textout *t, const struct view *v, uint32_t gro
 	char name[256], clean[600], pid[16] = "";
 
 	view_group_name(v, group, name, sizeof name);
-	unsigned digits = v->groups[group].n_processes > 1 ? 0 : (unsigned)snprintf(pid, sizeof pid, " %d", (int)v->groups[group].pid);
+	unsigned digits =
+		v->groups[group].n_processes > 1 ? 0 : (unsigned)snprintf(pid, sizeof pid, " %d", (int)v->groups[group].pid);
 	sanitize(clean, sizeof clean, name);
 	unsigned cols = text_columns(clean), room = columns > digits ? columns - digits : 0;
 	textout_cell(t, name, cols < room ? cols : room, CELL_LAST);
@@ -79,7 +84,8 @@ static void compact_channel(char *name)
 /* Rows below this share of the run are told by their number only, unless there are no others. */
 #define EDGE_MIN_SHARE 0.005
 
-static void edge_line(const struct textout *t, const struct view *v, const struct view_edge *e, unsigned end_w, unsigned channel_w)
+static void edge_line(const struct textout *t, const struct view *v, const struct view_edge *e, unsigned end_w,
+		      unsigned channel_w)
 {
 	char buf[256], pc[40];
 	const char *est = e->estimated ? "~" : "";
@@ -111,19 +117,22 @@ void text_edges(const struct textout *t, const struct view *v, unsigned top)
 
 	if (v->n_edges == 0)
 		return;
-	while (shown < v->n_edges && shown < top && !v->edges[shown].idle && (shown == 0 || (double)v->edges[shown].blocked_ns >= EDGE_MIN_SHARE * (double)v->wall_ns))
+	while (shown < v->n_edges && shown < top && !v->edges[shown].idle &&
+	       (shown == 0 || (double)v->edges[shown].blocked_ns >= EDGE_MIN_SHARE * (double)v->wall_ns))
 		shown++;
 	textout_heading(t, "WHO WAITS ON WHOM", "blocked: % of the run; size: median message");
 	textout_style(t, STYLE_DIM);
-	fprintf(t->out, "%-*s    %-*s %-*s%8s%8s%7s%7s%7s\n", (int)end_w, "waiter", (int)end_w, "waker", (int)channel_w, "channel", "waits/s",
-		"blocked", "p50", "p99", "size");
+	fprintf(t->out, "%-*s    %-*s %-*s%8s%8s%7s%7s%7s\n", (int)end_w, "waiter", (int)end_w, "waker", (int)channel_w,
+		"channel", "waits/s", "blocked", "p50", "p99", "size");
 	textout_style(t, STYLE_NONE);
 	for (size_t i = 0; i < shown; i++) {
 		edge_line(t, v, &v->edges[i], end_w, channel_w);
 		unsure |= v->edges[i].confidence != CONF_HIGH;
 	}
 	if (v->n_edges > shown)
-		fprintf(t->out, shown < top ? "… and %zu more, idle or below 1 %% of the run\n" : "… and %zu more (--top shows more)\n", v->n_edges - shown);
+		fprintf(t->out,
+			shown < top ? "… and %zu more, idle or below 1 %% of the run\n" : "… and %zu more (--top shows more)\n",
+			v->n_edges - shown);
 	if (unsure) {
 		textout_style(t, STYLE_DIM);
 		textout_wrap(t, "", 0, "-? only one end of the channel confirms the pair   ?? a guess");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The process table of the text report. In: the view; out: a row per process or group of siblings, with its time as a bar that reads
- * without colours. */
+ * The process table of the text report. In: the view; out: a row per process or group of siblings, with its time as a bar that
+ * reads without colours. */
 #include "report/text.h"
 #include "report/units.h"
 
@@ -12,28 +12,46 @@ static const struct {
 	char letter;
 	const char *name, *sgr;
 } families[] = {
-	{'#', "on-CPU", "42;30"},   {'=', "run-queue", "43;30"}, {'p', "pipe", "44;37"},	{'u', "unix socket", "44;37"},
-	{'t', "tcp", "46;30"},	    {'e', "poll", "46;30"},	 {'f', "futex", "45;37"},	{'l', "lock", "45;37"},
-	{'g', "GIL", "45;37"},	    {'s', "sleep", "47;30"},	 {'c', "child", "47;30"},	{'d', "disk", "41;37"},
-	{'q', "ipc queue", "44;37"}, {'o', "other", "47;30"},	 {'?', "lost", "41;37"},	{'.', "idle", "2"},
+	{'#', "on-CPU", "42;30"},    {'=', "run-queue", "43;30"}, {'p', "pipe", "44;37"},  {'u', "unix socket", "44;37"},
+	{'t', "tcp", "46;30"},	     {'e', "poll", "46;30"},	  {'f', "futex", "45;37"}, {'l', "lock", "45;37"},
+	{'g', "GIL", "45;37"},	     {'s', "sleep", "47;30"},	  {'c', "child", "47;30"}, {'d', "disk", "41;37"},
+	{'q', "ipc queue", "44;37"}, {'o', "other", "47;30"},	  {'?', "lost", "41;37"},  {'.', "idle", "2"},
 };
-enum { FAM_CPU, FAM_QUEUE, FAM_PIPE, FAM_UNIX, FAM_TCP, FAM_POLL, FAM_FUTEX, FAM_LOCK, FAM_GIL, FAM_SLEEP, FAM_CHILD, FAM_DISK, FAM_IPC,
-       FAM_OTHER, FAM_LOST, FAM_IDLE, FAM_COUNT };
+enum {
+	FAM_CPU,
+	FAM_QUEUE,
+	FAM_PIPE,
+	FAM_UNIX,
+	FAM_TCP,
+	FAM_POLL,
+	FAM_FUTEX,
+	FAM_LOCK,
+	FAM_GIL,
+	FAM_SLEEP,
+	FAM_CHILD,
+	FAM_DISK,
+	FAM_IPC,
+	FAM_OTHER,
+	FAM_LOST,
+	FAM_IDLE,
+	FAM_COUNT
+};
 
 static unsigned family_of(enum wait_class c)
 {
 	static const uint8_t map[WC_COUNT] = {
-		[WC_NONE] = FAM_QUEUE,	    [WC_PIPE_READ] = FAM_PIPE,	[WC_PIPE_WRITE] = FAM_PIPE,	[WC_UNIX_READ] = FAM_UNIX,
-		[WC_UNIX_WRITE] = FAM_UNIX, [WC_TCP_READ] = FAM_TCP,	[WC_TCP_WRITE] = FAM_TCP,	[WC_TCP_CONNECT] = FAM_TCP,
-		[WC_ACCEPT] = FAM_TCP,	    [WC_POLL] = FAM_POLL,	[WC_FUTEX] = FAM_FUTEX,		[WC_LOCK] = FAM_LOCK,
-		[WC_GIL] = FAM_GIL,	    [WC_SLEEP] = FAM_SLEEP,	[WC_CHILD] = FAM_CHILD,		[WC_FILE_IO] = FAM_DISK,
-		[WC_PAGE_FAULT] = FAM_DISK, [WC_IPC_QUEUE] = FAM_IPC,	[WC_SIGNAL] = FAM_OTHER,	[WC_STOPPED] = FAM_OTHER,
+		[WC_NONE] = FAM_QUEUE,	    [WC_PIPE_READ] = FAM_PIPE, [WC_PIPE_WRITE] = FAM_PIPE, [WC_UNIX_READ] = FAM_UNIX,
+		[WC_UNIX_WRITE] = FAM_UNIX, [WC_TCP_READ] = FAM_TCP,   [WC_TCP_WRITE] = FAM_TCP,   [WC_TCP_CONNECT] = FAM_TCP,
+		[WC_ACCEPT] = FAM_TCP,	    [WC_POLL] = FAM_POLL,      [WC_FUTEX] = FAM_FUTEX,	   [WC_LOCK] = FAM_LOCK,
+		[WC_GIL] = FAM_GIL,	    [WC_SLEEP] = FAM_SLEEP,    [WC_CHILD] = FAM_CHILD,	   [WC_FILE_IO] = FAM_DISK,
+		[WC_PAGE_FAULT] = FAM_DISK, [WC_IPC_QUEUE] = FAM_IPC,  [WC_SIGNAL] = FAM_OTHER,	   [WC_STOPPED] = FAM_OTHER,
 		[WC_OTHER] = FAM_OTHER,
 	};
 	return (unsigned)c < WC_COUNT ? map[c] : FAM_OTHER;
 }
 
-/* Idle time fills only the gap that the rest leaves to the run's length: thirty idle pool threads must not hide what the others do. */
+/* Idle time fills only the gap that the rest leaves to the run's length: thirty idle pool threads must not hide what the others
+ * do. */
 static void family_sums(const struct ledger *l, uint64_t wall_ns, uint64_t ns[FAM_COUNT])
 {
 	uint64_t active = 0;
@@ -113,7 +131,8 @@ static bool mostly_idle(const struct view *v, const struct view_group *g)
 /* One peer ends most of the time that it waits in its foremost class, and that is worth telling. */
 static bool waits_for_peer(const struct view *v, const struct view_group *g)
 {
-	return !mostly_idle(v, g) && g->top_cls_ns * 200 >= v->wall_ns && g->top_peer != IX_NONE && g->top_peer_ns * 2 > g->top_cls_ns;
+	return !mostly_idle(v, g) && g->top_cls_ns * 200 >= v->wall_ns && g->top_peer != IX_NONE &&
+	       g->top_peer_ns * 2 > g->top_cls_ns;
 }
 
 void text_waiting_for(const struct view *v, const struct view_group *g, bool brief, char *dst, size_t size)
@@ -188,8 +207,8 @@ void text_processes(const struct textout *t, const struct view *v, unsigned top)
 		return;
 	textout_heading(t, "PROCESSES", "% of the run, summed over threads");
 	textout_style(t, STYLE_DIM);
-	fprintf(t->out, "%7s %-*s %-7s%6s%6s%8s %-10s%8s %s\n", "pid", (int)w.name, "name", "runtime", "CPU", "queue", "blocked", "time", "waits/s",
-		w.brief ? "waits for" : "mostly waiting for");
+	fprintf(t->out, "%7s %-*s %-7s%6s%6s%8s %-10s%8s %s\n", "pid", (int)w.name, "name", "runtime", "CPU", "queue", "blocked",
+		"time", "waits/s", w.brief ? "waits for" : "mostly waiting for");
 	textout_style(t, STYLE_NONE);
 	for (size_t g = 0; g < shown; g++)
 		process_line(t, v, (uint32_t)g, w, used);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hot stacks, on-CPU and off-CPU, per process. In: the view; out: a few trimmed stacks, leaf first, with the time each holds. A stack
- * is shown when it holds a visible part of the run, so that healthy processes stay short. */
+ * Hot stacks, on-CPU and off-CPU, per process. In: the view; out: a few trimmed stacks, leaf first, with the time each holds. A
+ * stack is shown when it holds a visible part of the run, so that healthy processes stay short. */
 #include "report/frames.h"
 #include "report/text.h"
 #include "report/units.h"
@@ -86,12 +86,14 @@ static void one_stack(const struct textout *t, const struct view *v, const struc
 	char line[256];
 
 	if (h->is_cpu)
-		snprintf(line, sizeof line, "on-CPU ~%s, ~%s%s (%s sample%s)", share.s, time.s, of_each, unit_count(count).s, count == 1 ? "" : "s");
+		snprintf(line, sizeof line, "on-CPU ~%s, ~%s%s (%s sample%s)", share.s, time.s, of_each, unit_count(count).s,
+			 count == 1 ? "" : "s");
 	else if (h->in_progress == h->count && h->count)
-		snprintf(line, sizeof line, "%s %s%s, %s%s%s so far: still waiting at the end", wait_class_name(h->cls), est, share.s, est, time.s, of_each);
+		snprintf(line, sizeof line, "%s %s%s, %s%s%s so far: still waiting at the end", wait_class_name(h->cls), est,
+			 share.s, est, time.s, of_each);
 	else
-		snprintf(line, sizeof line, "%s %s%s, %s%s in %s wait%s%s", wait_class_name(h->cls), est, share.s, est, time.s, unit_count(count).s,
-			 count == 1 ? "" : "s", of_each);
+		snprintf(line, sizeof line, "%s %s%s, %s%s in %s wait%s%s", wait_class_name(h->cls), est, share.s, est, time.s,
+			 unit_count(count).s, count == 1 ? "" : "s", of_each);
 	fputs("    ", t->out);
 	textout_style(t, h->is_cpu ? STYLE_GOOD : STYLE_ALERT);
 	fputs(line, t->out);
@@ -214,11 +216,13 @@ static const char *comm_of(const struct view *v, uint32_t group)
 /* The same stacks in the same order, in processes of one name: shown once. */
 static bool alike(const struct view *v, const struct shown *a, const struct shown *b)
 {
-	if (a->n != b->n || strcmp(comm_of(v, a->group), comm_of(v, b->group)) != 0 || v->groups[a->group].n_rows > 1 || v->groups[b->group].n_rows > 1)
+	if (a->n != b->n || strcmp(comm_of(v, a->group), comm_of(v, b->group)) != 0 || v->groups[a->group].n_rows > 1 ||
+	    v->groups[b->group].n_rows > 1)
 		return false;
 	for (unsigned i = 0; i < a->n; i++) {
 		double x = (double)a->hot[i].ns, y = (double)b->hot[i].ns;
-		if (a->hot[i].is_cpu != b->hot[i].is_cpu || a->hot[i].cls != b->hot[i].cls || a->hot[i].stack_ix != b->hot[i].stack_ix)
+		if (a->hot[i].is_cpu != b->hot[i].is_cpu || a->hot[i].cls != b->hot[i].cls ||
+		    a->hot[i].stack_ix != b->hot[i].stack_ix)
 			return false;
 		if (x > 1.25 * y || y > 1.25 * x) /* nor may the figures mislead */
 			return false;
@@ -226,7 +230,8 @@ static bool alike(const struct view *v, const struct shown *a, const struct show
 	return true;
 }
 
-static void group_stacks(const struct textout *t, const struct view *v, const struct shown *s, const uint32_t *also, unsigned n_also)
+static void group_stacks(const struct textout *t, const struct view *v, const struct shown *s, const uint32_t *also,
+			 unsigned n_also)
 {
 	const struct view_group *g = &v->groups[s->group];
 	char name[128], head[400];

@@ -34,11 +34,11 @@ void textout_cell(const struct textout *t, const char *raw, unsigned columns, en
 		mark = "…";
 		if (path) {
 			shown = buf + text_suffix(buf, columns - 1);
-			const char *slash = strchr(shown, '/'); /* a whole component reads better than its tail, if enough is left */
+			const char *slash =
+				strchr(shown, '/'); /* a whole component reads better than its tail, if enough is left */
 			if (slash && text_columns(slash) * 2 >= columns)
 				shown = slash;
-		}
-		else
+		} else
 			buf[text_prefix(buf, columns - 1)] = '\0';
 		cols = 1 + text_columns(shown);
 	}

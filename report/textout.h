@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Laying text out in columns: cells that are cut and padded by what a terminal shows, and wrapped paragraphs. In: raw strings (cells
- * neutralise them); out: a stdio stream.
+ * Laying text out in columns: cells that are cut and padded by what a terminal shows, and wrapped paragraphs. In: raw strings
+ * (cells neutralise them); out: a stdio stream.
  */
 #ifndef LOCKSTEP_TEXTOUT_H
 #define LOCKSTEP_TEXTOUT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The view's life and its rankings. In: a profile; out: sorted, merged, filtered rows (view.h). Merging is always "sort by key, then
- * fold equal neighbours": deterministic, so that two reports of one profile are equal byte for byte. */
+ * The view's life and its rankings. In: a profile; out: sorted, merged, filtered rows (view.h). Merging is always "sort by key,
+ * then fold equal neighbours": deterministic, so that two reports of one profile are equal byte for byte. */
 #include "report/view.h"
 
 #include <errno.h>
@@ -154,7 +154,8 @@ static void edge_fold(struct view_edge *into, const struct edge_row *e)
 
 static struct edge_key edge_key(const struct view *v, const struct edge_row *e)
 {
-	struct edge_key k = {e, view_group_of(v, e->waiter_pid), e->waker_pid ? view_group_of(v, e->waker_pid) : IX_NONE, e->channel};
+	struct edge_key k = {e, view_group_of(v, e->waiter_pid), e->waker_pid ? view_group_of(v, e->waker_pid) : IX_NONE,
+			     e->channel};
 	bool many = v->groups[k.waiter].n_processes > 1 || (k.waker != IX_NONE && v->groups[k.waker].n_processes > 1);
 
 	if (many) {
@@ -252,7 +253,7 @@ int view_build_hot(struct view *v)
 		const struct wait_row *w = &p->waits[i];
 		uint32_t g = pid_wanted(v, w->pid) ? view_group_of(v, w->pid) : IX_NONE;
 		if (g != IX_NONE && w->cls != WC_NONE)
-			v->hot[n++] = (struct view_hot){g,	   false,	  w->cls,      w->stack_ix, w->blocked_ns,
+			v->hot[n++] = (struct view_hot){g,	  false,	  w->cls,      w->stack_ix, w->blocked_ns,
 							w->count, w->in_progress, w->estimated};
 	}
 	for (size_t i = 0; i < p->n_cpu; i++) {
@@ -380,10 +381,11 @@ int view_new(const struct profile *p, const struct view_options *opt, struct vie
 	v->wall_ns = p->meta.end_ns > p->meta.start_ns ? p->meta.end_ns - p->meta.start_ns : 1;
 	if (v->pid && !profile_process(p, v->pid)) {
 		free(v);
-		return err_set(err, -ESRCH, "report: this profile has no process %d; leave --pid out to see all %zu", (int)opt->pid, p->n_processes);
+		return err_set(err, -ESRCH, "report: this profile has no process %d; leave --pid out to see all %zu",
+			       (int)opt->pid, p->n_processes);
 	}
-	if ((r = build_channels(v)) || (r = view_build_groups(v)) || (r = view_build_edges(v)) || (r = view_build_hot(v)) || (r = view_build_waits(v)) ||
-	    (r = build_findings(v))) {
+	if ((r = build_channels(v)) || (r = view_build_groups(v)) || (r = view_build_edges(v)) || (r = view_build_hot(v)) ||
+	    (r = view_build_waits(v)) || (r = build_findings(v))) {
 		view_free(v);
 		return err_set(err, r, "report: out of memory");
 	}

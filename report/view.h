@@ -27,11 +27,11 @@ struct view_group {
 	uint64_t started_ns, ended_ns;	/* ended 0: at least one lives */
 	enum wait_class top_cls;	/* most blocked time; WC_NONE when it never blocked */
 	uint64_t top_cls_ns;
-	uint32_t top_peer;  /* group that ends most of its waits, by blocked time; IX_NONE */
+	uint32_t top_peer; /* group that ends most of its waits, by blocked time; IX_NONE */
 	uint64_t top_peer_ns;
 	enum wait_class idle_cls; /* of the wait with most idle time */
 	uint64_t idle_cls_ns;
-	bool estimated;	    /* some figure comes from sampled waits */
+	bool estimated;	      /* some figure comes from sampled waits */
 	uint64_t in_progress; /* waits not over when the run ended */
 };
 
@@ -75,9 +75,9 @@ struct view_wait {
 
 struct view {
 	const struct profile *p;
-	int32_t pid;	   /* the filter */
-	uint64_t wall_ns;  /* duration of the run, >= 1 */
-	uint32_t *members; /* process row indexes, by group */
+	int32_t pid;		   /* the filter */
+	uint64_t wall_ns;	   /* duration of the run, >= 1 */
+	uint32_t *members;	   /* process row indexes, by group */
 	struct view_group *groups; /* most weight first: on-CPU, run-queue and blocked time; outside processes last */
 	size_t n_groups;
 	struct view_edge *edges; /* most blocked time first; idle ones last */
@@ -94,7 +94,7 @@ struct view {
 	struct view_pid {
 		int32_t pid;
 		uint32_t group, row; /* row: of profile.processes */
-	} *pids;
+	} * pids;
 	size_t n_pids;
 	const struct channel_row **channels; /* by id */
 };

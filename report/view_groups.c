@@ -23,9 +23,9 @@
 struct candidate {
 	const struct process_row *row;
 	bool busy, alone;
-	uint32_t set;	     /* candidates that could share a row */
-	uint32_t link;	     /* per set, in the set's first: the channel over which members talk */
-	bool split;	     /* per set: members talk over several channels */
+	uint32_t set;  /* candidates that could share a row */
+	uint32_t link; /* per set, in the set's first: the channel over which members talk */
+	bool split;    /* per set: members talk over several channels */
 };
 
 static uint64_t ledger_blocked(const struct ledger *l)

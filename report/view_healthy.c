@@ -81,8 +81,9 @@ static void say_waiting(const struct view *v, uint32_t g, char *dst, size_t size
 
 	view_group_name(v, g, name, sizeof name);
 	longest_edge(v, g, tail, sizeof tail);
-	snprintf(dst, size, "No rule found a cause to blame. The longest wait is that of %s (pid %d): %s%s of the run in %s%s.", name, (int)w->pid,
-		 w->estimated ? "~" : "", unit_percent((double)w->top_cls_ns / (double)v->wall_ns / w->n_rows).s, wait_class_name(w->top_cls), tail);
+	snprintf(dst, size, "No rule found a cause to blame. The longest wait is that of %s (pid %d): %s%s of the run in %s%s.",
+		 name, (int)w->pid, w->estimated ? "~" : "",
+		 unit_percent((double)w->top_cls_ns / (double)v->wall_ns / w->n_rows).s, wait_class_name(w->top_cls), tail);
 }
 
 static void say_queued(const struct view *v, uint32_t g, char *dst, size_t size)
@@ -90,15 +91,20 @@ static void say_queued(const struct view *v, uint32_t g, char *dst, size_t size)
 	char name[128];
 
 	view_group_name(v, g, name, sizeof name);
-	snprintf(dst, size, "No process keeps another from working, but CPUs are short: %s (pid %d) was ready to run, without a CPU, for %s of the run (%u CPU%s here).",
-		 name, (int)v->groups[g].pid, unit_percent((double)v->groups[g].ledger.run_queue_ns / (double)v->wall_ns / v->groups[g].n_rows).s, v->p->meta.cpus,
-		 v->p->meta.cpus == 1 ? "" : "s");
+	snprintf(dst, size,
+		 "No process keeps another from working, but CPUs are short: %s (pid %d) was ready to run, without a CPU, for %s "
+		 "of the run (%u CPU%s here).",
+		 name, (int)v->groups[g].pid,
+		 unit_percent((double)v->groups[g].ledger.run_queue_ns / (double)v->wall_ns / v->groups[g].n_rows).s,
+		 v->p->meta.cpus, v->p->meta.cpus == 1 ? "" : "s");
 }
 
 /* Neither work nor waiting stands out. */
 static void say_quiet(const struct view *v, uint64_t cpu, uint64_t idle, char *dst, size_t size)
 {
-	snprintf(dst, size, "No process keeps another from working: %s of the time is idle, spent waiting for work that nobody had; the CPUs ran %s in %s.",
+	snprintf(dst, size,
+		 "No process keeps another from working: %s of the time is idle, spent waiting for work that nobody had; the "
+		 "CPUs ran %s in %s.",
 		 unit_percent((double)idle / (double)v->total_ns).s, unit_ns((double)cpu).s, unit_ns((double)v->wall_ns).s);
 }
 
@@ -131,7 +137,8 @@ void view_healthy_sentence(const struct view *v, char *dst, size_t size)
 	if (hot != IX_NONE)
 		hot_share = (double)v->groups[hot].ledger.on_cpu_ns / (double)v->wall_ns;
 	if (tree_groups(v) == 0)
-		snprintf(dst, size, "Nothing was observed: the profile holds no process of the tree, so there is nothing to judge.");
+		snprintf(dst, size,
+			 "Nothing was observed: the profile holds no process of the tree, so there is nothing to judge.");
 	else if (v->total_ns == 0)
 		snprintf(dst, size, "The tree neither ran nor waited while it was observed; a longer run would say more.");
 	else if (queue_share >= NOTABLE_SHARE && queue_share >= hot_share && queue_share >= wait_share)
@@ -145,6 +152,6 @@ void view_healthy_sentence(const struct view *v, char *dst, size_t size)
 	else
 		say_quiet(v, cpu, idle, dst, size);
 	if (v->lost_share >= 0.01 && strlen(dst) + 100 < size)
-		snprintf(dst + strlen(dst), size - strlen(dst), " Lost records cover %s of the time: a small cause may hide there.",
-			 unit_percent(v->lost_share).s);
+		snprintf(dst + strlen(dst), size - strlen(dst),
+			 " Lost records cover %s of the time: a small cause may hide there.", unit_percent(v->lost_share).s);
 }

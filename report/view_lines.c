@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: hot stacks; out: own and total time of each source line. Frames are first mapped to lines (many frames share one), then each stack
- * is walked once, with a stamp per line so that recursion counts once. */
+ * In: hot stacks; out: own and total time of each source line. Frames are first mapped to lines (many frames share one), then
+ * each stack is walked once, with a stamp per line so that recursion counts once. */
 #include "report/view_lines.h"
 #include "report/frames.h"
 
@@ -27,8 +27,8 @@ static int cmp_frame_line(const void *pa, const void *pb)
 }
 
 struct line_index {
-	uint32_t *line_of;  /* per frame: row, IX_NONE: no source line */
-	uint32_t *stamp;    /* per row: the last stack that counted it */
+	uint32_t *line_of; /* per frame: row, IX_NONE: no source line */
+	uint32_t *stamp;   /* per row: the last stack that counted it */
 	struct line_row *rows;
 	size_t n;
 };
@@ -45,7 +45,8 @@ static int index_frames(const struct profile *p, struct line_index *x)
 	struct frame_line_key *keys = calloc(p->n_frames + 1, sizeof *keys);
 	size_t n = 0;
 
-	*x = (struct line_index){malloc((p->n_frames + 1) * sizeof *x->line_of), NULL, calloc(p->n_frames + 1, sizeof *x->rows), 0};
+	*x = (struct line_index){malloc((p->n_frames + 1) * sizeof *x->line_of), NULL, calloc(p->n_frames + 1, sizeof *x->rows),
+				 0};
 	if (!keys || !x->line_of || !x->rows) {
 		free(keys);
 		return -ENOMEM;
@@ -68,7 +69,8 @@ static int index_frames(const struct profile *p, struct line_index *x)
 	return x->stamp ? 0 : -ENOMEM;
 }
 
-static void count_stack(const struct profile *p, struct line_index *x, const struct view_hot *h, uint32_t stamp, struct line_table *out)
+static void count_stack(const struct profile *p, struct line_index *x, const struct view_hot *h, uint32_t stamp,
+			struct line_table *out)
 {
 	const struct stack_row *s = h->stack_ix < p->n_stacks ? &p->stacks[h->stack_ix] : NULL;
 	bool own = false;
@@ -189,7 +191,8 @@ uint32_t view_hot_wait(const struct view *v, enum wait_class *cls)
 	uint32_t best = IX_NONE;
 
 	for (uint32_t g = 0; g < v->n_groups; g++)
-		if (eligible(v, &v->groups[g]) && v->groups[g].top_cls_ns && (best == IX_NONE || v->groups[g].top_cls_ns > v->groups[best].top_cls_ns))
+		if (eligible(v, &v->groups[g]) && v->groups[g].top_cls_ns &&
+		    (best == IX_NONE || v->groups[g].top_cls_ns > v->groups[best].top_cls_ns))
 			best = g;
 	if (best != IX_NONE)
 		*cls = v->groups[best].top_cls;

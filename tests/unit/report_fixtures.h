@@ -18,8 +18,8 @@
 #define SEC 1000000000ull
 #define FIX_START (1000 * SEC)
 
-#define GROW(p, array, count) \
-	((p)->array = realloc((p)->array, ((p)->count + 1) * sizeof *(p)->array), \
+#define GROW(p, array, count)                                                                                                    \
+	((p)->array = realloc((p)->array, ((p)->count + 1) * sizeof *(p)->array),                                                \
 	 memset(&(p)->array[(p)->count], 0, sizeof *(p)->array), &(p)->array[(p)->count++])
 
 static inline char **fix_argv(const char *first, ...)
@@ -89,8 +89,10 @@ static inline uint32_t fix_stack(struct profile *p, const char *first, ...)
 	for (const char *s = first; s && n < 256; s = va_arg(ap, const char *)) {
 		struct frame_row *f = GROW(p, frames, n_frames);
 		char *copy = strdup(s), *fn = copy, *file, *module = NULL;
-		static const struct { const char *tag; enum frame_language l; } tags[] = {
-			{"k:", LANG_KERNEL}, {"py:", LANG_PYTHON}, {"java:", LANG_JAVA}, {"js:", LANG_JS}};
+		static const struct {
+			const char *tag;
+			enum frame_language l;
+		} tags[] = {{"k:", LANG_KERNEL}, {"py:", LANG_PYTHON}, {"java:", LANG_JAVA}, {"js:", LANG_JS}};
 		for (size_t i = 0; i < 4; i++)
 			if (strncmp(fn, tags[i].tag, strlen(tags[i].tag)) == 0) {
 				f->language = tags[i].l;
@@ -123,7 +125,8 @@ static inline uint32_t fix_stack(struct profile *p, const char *first, ...)
 	return ix;
 }
 
-static inline struct channel_row *fix_channel(struct profile *p, uint32_t id, enum channel_kind kind, const char *name, int32_t reader, int32_t writer)
+static inline struct channel_row *fix_channel(struct profile *p, uint32_t id, enum channel_kind kind, const char *name,
+					      int32_t reader, int32_t writer)
 {
 	struct channel_row *c = GROW(p, channels, n_channels);
 
@@ -147,8 +150,8 @@ static inline struct process_row *fix_find(struct profile *p, int32_t pid)
 }
 
 /* A wait row and its share of the process's ledger. */
-static inline struct wait_row *fix_wait(struct profile *p, int32_t pid, enum wait_class cls, uint32_t channel, uint32_t stack, uint64_t count,
-					uint64_t blocked_ns, uint64_t idle_ns)
+static inline struct wait_row *fix_wait(struct profile *p, int32_t pid, enum wait_class cls, uint32_t channel, uint32_t stack,
+					uint64_t count, uint64_t blocked_ns, uint64_t idle_ns)
 {
 	struct wait_row *w = GROW(p, waits, n_waits);
 	struct process_row *r = fix_find(p, pid);
@@ -179,8 +182,9 @@ static inline void fix_cpu(struct profile *p, int32_t pid, uint32_t stack, uint6
 	fix_find(p, pid)->ledger.on_cpu_ns += ns;
 }
 
-static inline struct edge_row *fix_edge(struct profile *p, int32_t waiter, int32_t waker, uint32_t channel, enum wait_class cls, uint32_t waiter_stack,
-					uint32_t waker_stack, uint64_t count, uint64_t blocked_ns, uint32_t bytes)
+static inline struct edge_row *fix_edge(struct profile *p, int32_t waiter, int32_t waker, uint32_t channel, enum wait_class cls,
+					uint32_t waiter_stack, uint32_t waker_stack, uint64_t count, uint64_t blocked_ns,
+					uint32_t bytes)
 {
 	struct edge_row *e = GROW(p, edges, n_edges);
 
@@ -200,7 +204,8 @@ static inline struct edge_row *fix_edge(struct profile *p, int32_t waiter, int32
 	return e;
 }
 
-static inline struct finding *fix_finding(struct profile *p, enum finding_kind kind, const char *title, const char *where, const char *advice)
+static inline struct finding *fix_finding(struct profile *p, enum finding_kind kind, const char *title, const char *where,
+					  const char *advice)
 {
 	struct finding *f = GROW(p, findings, n_findings);
 
@@ -246,18 +251,40 @@ static inline void fix_timeline(struct profile *p, int32_t pid, double cpu, doub
 	}
 }
 
-/* `rounds` turns of two threads that wake each other, 4 us a turn, in each of two windows: what the analysis keeps as an excerpt. */
-static inline void fix_trace(struct profile *p, int32_t a, int32_t b, uint32_t channel_a, uint32_t channel_b, uint32_t stack_a, uint32_t stack_b, unsigned rounds)
+/* `rounds` turns of two threads that wake each other, 4 us a turn, in each of two windows: what the analysis keeps as an
+ * excerpt. */
+static inline void fix_trace(struct profile *p, int32_t a, int32_t b, uint32_t channel_a, uint32_t channel_b, uint32_t stack_a,
+			     uint32_t stack_b, unsigned rounds)
 {
 	for (uint32_t window = 0; window < 2; window++)
 		for (unsigned i = 0; i < rounds; i++) {
 			uint64_t t = 1000 + i * 8000ull;
 			struct trace_row *r = GROW(p, trace, n_trace);
-			*r = (struct trace_row){.window = window, .pid = a, .tid = a, .cls = WC_PIPE_READ, .end = BLAME_RUN, .waker_tid = b,
-						.channel = channel_a, .stack_ix = stack_a, .bytes = 200, .out_ns = t, .wake_ns = t + 6200, .run_ns = t + 6800};
+			*r = (struct trace_row){.window = window,
+						.pid = a,
+						.tid = a,
+						.cls = WC_PIPE_READ,
+						.end = BLAME_RUN,
+						.waker_tid = b,
+						.channel = channel_a,
+						.stack_ix = stack_a,
+						.bytes = 200,
+						.out_ns = t,
+						.wake_ns = t + 6200,
+						.run_ns = t + 6800};
 			r = GROW(p, trace, n_trace);
-			*r = (struct trace_row){.window = window, .pid = b, .tid = b, .cls = WC_PIPE_READ, .end = BLAME_RUN, .waker_tid = a,
-						.channel = channel_b, .stack_ix = stack_b, .bytes = 200, .out_ns = t + 6400, .wake_ns = t + 7600, .run_ns = t + 8200};
+			*r = (struct trace_row){.window = window,
+						.pid = b,
+						.tid = b,
+						.cls = WC_PIPE_READ,
+						.end = BLAME_RUN,
+						.waker_tid = a,
+						.channel = channel_b,
+						.stack_ix = stack_b,
+						.bytes = 200,
+						.out_ns = t + 6400,
+						.wake_ns = t + 7600,
+						.run_ns = t + 8200};
 		}
 }
 
@@ -272,17 +299,22 @@ static inline struct profile *fix_lockstep(void)
 	fix_process(p, 4102, 4101, "pong", fix_argv("./pong", NULL));
 	fix_channel(p, 1, CH_PIPE, "pipe:[81234]", 4102, 4101);
 	fix_channel(p, 2, CH_PIPE, "pipe:[81235]", 4101, 4102);
-	uint32_t ping_read = fix_stack(p, "k:__schedule", "k:schedule", "k:pipe_read", "k:vfs_read", "k:ksys_read", "k:do_syscall_64",
-				       "read||/lib/x86_64-linux-gnu/libc.so.6", "read_all|examples/pipe_io.h:22", "ping_loop|examples/lockstep_pipe.c:41",
-				       "main|examples/lockstep_pipe.c:88", "__libc_start_call_main||/lib/x86_64-linux-gnu/libc.so.6",
-				       "__libc_start_main_impl||/lib/x86_64-linux-gnu/libc.so.6", "_start", NULL);
-	uint32_t ping_write = fix_stack(p, "k:pipe_write", "k:vfs_write", "k:ksys_write", "k:do_syscall_64", "write||/lib/x86_64-linux-gnu/libc.so.6",
-					"ping_loop|examples/lockstep_pipe.c:40", "main|examples/lockstep_pipe.c:88",
+	uint32_t ping_read =
+		fix_stack(p, "k:__schedule", "k:schedule", "k:pipe_read", "k:vfs_read", "k:ksys_read", "k:do_syscall_64",
+			  "read||/lib/x86_64-linux-gnu/libc.so.6", "read_all|examples/pipe_io.h:22",
+			  "ping_loop|examples/lockstep_pipe.c:41", "main|examples/lockstep_pipe.c:88",
+			  "__libc_start_call_main||/lib/x86_64-linux-gnu/libc.so.6",
+			  "__libc_start_main_impl||/lib/x86_64-linux-gnu/libc.so.6", "_start", NULL);
+	uint32_t ping_write = fix_stack(p, "k:pipe_write", "k:vfs_write", "k:ksys_write", "k:do_syscall_64",
+					"write||/lib/x86_64-linux-gnu/libc.so.6", "ping_loop|examples/lockstep_pipe.c:40",
+					"main|examples/lockstep_pipe.c:88",
 					"__libc_start_call_main||/lib/x86_64-linux-gnu/libc.so.6", "_start", NULL);
-	uint32_t pong_read = fix_stack(p, "k:__schedule", "k:schedule", "k:pipe_read", "k:vfs_read", "read||/lib/x86_64-linux-gnu/libc.so.6",
-				       "pong_loop|examples/lockstep_pipe.c:57", "main|examples/lockstep_pipe.c:91", "_start", NULL);
-	uint32_t pong_write = fix_stack(p, "k:pipe_write", "write||/lib/x86_64-linux-gnu/libc.so.6", "pong_loop|examples/lockstep_pipe.c:59",
-					"main|examples/lockstep_pipe.c:91", "_start", NULL);
+	uint32_t pong_read =
+		fix_stack(p, "k:__schedule", "k:schedule", "k:pipe_read", "k:vfs_read", "read||/lib/x86_64-linux-gnu/libc.so.6",
+			  "pong_loop|examples/lockstep_pipe.c:57", "main|examples/lockstep_pipe.c:91", "_start", NULL);
+	uint32_t pong_write =
+		fix_stack(p, "k:pipe_write", "write||/lib/x86_64-linux-gnu/libc.so.6", "pong_loop|examples/lockstep_pipe.c:59",
+			  "main|examples/lockstep_pipe.c:91", "_start", NULL);
 	fix_wait(p, 4101, WC_PIPE_READ, 2, ping_read, 1120000, 8400 * MS, 0);
 	fix_wait(p, 4102, WC_PIPE_READ, 1, pong_read, 1120000, 8350 * MS, 0);
 	fix_cpu(p, 4101, ping_write, 1200 * MS);
@@ -295,9 +327,12 @@ static inline struct profile *fix_lockstep(void)
 	fix_timeline(p, 4101, 0.12, 0.84, WC_PIPE_READ);
 	fix_timeline(p, 4102, 0.125, 0.835, WC_PIPE_READ);
 	struct finding *f = fix_finding(p, FIND_LOCKSTEP,
-					"ping (4101) and pong (4102) take turns: 112 k round trips/s of 200-byte messages, each waits while the other runs.",
-					"ping_loop lockstep_pipe.c:41 waits for pong_loop lockstep_pipe.c:59, over pipe:[81235] and back over pipe:[81234]",
-					"send many messages per turn (a batch of 100 would run 3.1 to 4.4 times as fast), or let ping go on without an answer");
+					"ping (4101) and pong (4102) take turns: 112 k round trips/s of 200-byte messages, each "
+					"waits while the other runs.",
+					"ping_loop lockstep_pipe.c:41 waits for pong_loop lockstep_pipe.c:59, over pipe:[81235] "
+					"and back over pipe:[81234]",
+					"send many messages per turn (a batch of 100 would run 3.1 to 4.4 times as fast), or let "
+					"ping go on without an answer");
 	fix_finding_pid(f, 4101);
 	fix_finding_pid(f, 4102);
 	fix_finding_channel(f, 1);
@@ -319,7 +354,8 @@ static inline struct profile *fix_ring(void)
 	uint32_t st = fix_stack(p, "read||/lib/libc.so.6", "relay|ring.c:33", "main|ring.c:70", NULL);
 
 	fix_process(p, 700, 1, "ring", fix_argv("./ring", "3", NULL));
-	fix_wait(p, 700, WC_CHILD, 0, fix_stack(p, "wait4||/lib/libc.so.6", "main|ring.c:80", NULL), 1, 0, 5 * SEC)->in_progress = 1;
+	fix_wait(p, 700, WC_CHILD, 0, fix_stack(p, "wait4||/lib/libc.so.6", "main|ring.c:80", NULL), 1, 0, 5 * SEC)->in_progress =
+		1;
 	for (int i = 0; i < 3; i++) {
 		fix_process(p, 701 + i, 700, "ring", fix_argv("./ring", "3", NULL));
 		fix_channel(p, 1 + (uint32_t)i, CH_PIPE, "pipe", 701 + i, 701 + (i + 2) % 3);
@@ -330,8 +366,10 @@ static inline struct profile *fix_ring(void)
 		fix_find(p, 701 + i)->ledger.run_queue_ns = 200 * MS;
 		fix_edge(p, 701 + i, 701 + (i + 2) % 3, 1 + (uint32_t)i, WC_PIPE_READ, st, st, 200000, 4500 * MS, 8);
 	}
-	struct finding *f = fix_finding(p, FIND_LOCKSTEP, "ring (701), ring (702) and ring (703) pass one message round: only one of three ever runs.",
-					"relay ring.c:33 in each, over three pipes", "let each pass several messages before it waits: 2.0 to 2.9 times as fast");
+	struct finding *f = fix_finding(
+		p, FIND_LOCKSTEP, "ring (701), ring (702) and ring (703) pass one message round: only one of three ever runs.",
+		"relay ring.c:33 in each, over three pipes",
+		"let each pass several messages before it waits: 2.0 to 2.9 times as fast");
 	for (int i = 0; i < 3; i++)
 		fix_finding_pid(f, 701 + i);
 	f->share_of_wall = 0.9;
@@ -351,10 +389,12 @@ static inline struct profile *fix_healthy(void)
 	fix_process(p, 301, 300, "cat", fix_argv("cat", "big.log", NULL));
 	fix_process(p, 302, 300, "gzip", fix_argv("gzip", NULL));
 	fix_channel(p, 1, CH_PIPE, "pipe:[555]", 302, 301);
-	uint32_t deflate = fix_stack(p, "longest_match|/build/gzip/match.c:120", "deflate|/build/gzip/deflate.c:711", "zip|/build/gzip/zip.c:112",
-				     "treat_stdin|/build/gzip/gzip.c:801", "main|/build/gzip/gzip.c:600", "_start", NULL);
-	uint32_t full = fix_stack(p, "k:__schedule", "k:pipe_write", "write||/lib/libc.so.6", "full_write|/build/coreutils/full-write.c:63",
-				  "simple_cat|/build/coreutils/cat.c:180", "main|/build/coreutils/cat.c:700", "_start", NULL);
+	uint32_t deflate = fix_stack(p, "longest_match|/build/gzip/match.c:120", "deflate|/build/gzip/deflate.c:711",
+				     "zip|/build/gzip/zip.c:112", "treat_stdin|/build/gzip/gzip.c:801",
+				     "main|/build/gzip/gzip.c:600", "_start", NULL);
+	uint32_t full = fix_stack(p, "k:__schedule", "k:pipe_write", "write||/lib/libc.so.6",
+				  "full_write|/build/coreutils/full-write.c:63", "simple_cat|/build/coreutils/cat.c:180",
+				  "main|/build/coreutils/cat.c:700", "_start", NULL);
 	fix_wait(p, 300, WC_CHILD, 0, fix_stack(p, "wait4||/lib/libc.so.6", "waitforit||/bin/dash", NULL), 2, 0, 20 * SEC);
 	fix_wait(p, 301, WC_PIPE_WRITE, 1, full, 9200, 600 * MS, 18800 * MS);
 	fix_cpu(p, 301, full, 600 * MS);
@@ -394,9 +434,11 @@ static inline struct profile *fix_siblings(void)
 		fix_cpu(p, pid, call, 900 * MS);
 		fix_edge(p, pid, 100, 10 + (uint32_t)i, WC_UNIX_READ, call, answer, 40000, 11 * SEC, 32);
 	}
-	struct finding *f = fix_finding(p, FIND_CHATTY_HUB, "30 worker processes ask manager (100) 100 k times a second for 32 bytes and wait 92 % of their time.",
-					"increment app/counters.py:12, called by work app/worker.py:30; answered by serve app/manager.py:51",
-					"count locally and flush once a second: 4.0 to 5.8 times as fast");
+	struct finding *f = fix_finding(
+		p, FIND_CHATTY_HUB,
+		"30 worker processes ask manager (100) 100 k times a second for 32 bytes and wait 92 % of their time.",
+		"increment app/counters.py:12, called by work app/worker.py:30; answered by serve app/manager.py:51",
+		"count locally and flush once a second: 4.0 to 5.8 times as fast");
 	for (int i = 0; i < 31; i++)
 		fix_finding_pid(f, 100 + i);
 	f->also = 1u << FIND_SINGLE_SERVER;
@@ -409,8 +451,12 @@ static inline struct profile *fix_siblings(void)
 /* Everything that a target can choose, chosen badly. */
 static inline struct profile *fix_hostile(void)
 {
-	struct profile *p = fix_profile(1 * SEC, fix_argv("./\x1b]0;owned\x07x", "</script><script>alert(1)</script>", "a\nb", NULL), 66);
-	uint32_t st = fix_stack(p, "evil\x1b[2J;fn name|/tmp/\xe2\x80\xae" "cod.c:7|/tmp/a b", "`rm -rf`|<b>.c:1", "caf\xc3\xa9|x.c:2", NULL);
+	struct profile *p =
+		fix_profile(1 * SEC, fix_argv("./\x1b]0;owned\x07x", "</script><script>alert(1)</script>", "a\nb", NULL), 66);
+	uint32_t st = fix_stack(p,
+				"evil\x1b[2J;fn name|/tmp/\xe2\x80\xae"
+				"cod.c:7|/tmp/a b",
+				"`rm -rf`|<b>.c:1", "caf\xc3\xa9|x.c:2", NULL);
 
 	fix_process(p, 66, 1, "\x1b[31mred", fix_argv("\x1b[31mred", NULL));
 	fix_process(p, 67, 66, "</script><img src=x onerror=alert(1)>", NULL);
@@ -422,8 +468,9 @@ static inline struct profile *fix_hostile(void)
 	fix_cpu(p, 67, st, 500 * MS);
 	fix_cpu(p, 68, st, 300 * MS);
 	fix_cpu(p, 69, st, 200 * MS);
-	struct finding *f = fix_finding(p, FIND_SLOW_PRODUCER, "\x1b[31mred (66) waits for </script><script>alert(1)</script> (67)", "`rm -rf` <b>.c:1",
-					"look at it\x07");
+	struct finding *f =
+		fix_finding(p, FIND_SLOW_PRODUCER, "\x1b[31mred (66) waits for </script><script>alert(1)</script> (67)",
+			    "`rm -rf` <b>.c:1", "look at it\x07");
 	fix_finding_pid(f, 66);
 	fix_finding_pid(f, 67);
 	f->confidence = CONF_LOW;
@@ -450,12 +497,15 @@ static inline struct profile *fix_sampled(void)
 	struct channel_row *c = fix_channel(p, 5, CH_TCP, "10.0.0.5:5432 (PostgreSQL)", 900, 0);
 	c->remote = true;
 	fix_channel(p, 6, CH_TCP, "127.0.0.1:5432", 900, 901);
-	uint32_t st = fix_stack(p, "java:SocketDispatcher.read0|SocketDispatcher.java:0", "java:PgConnection.query|PgConnection.java:310",
-				"java:OrderDao.load|OrderDao.java:55", "java:OrderService.run|OrderService.java:20", "java:Thread.run|Thread.java:840",
+	uint32_t st = fix_stack(p, "java:SocketDispatcher.read0|SocketDispatcher.java:0",
+				"java:PgConnection.query|PgConnection.java:310", "java:OrderDao.load|OrderDao.java:55",
+				"java:OrderService.run|OrderService.java:20", "java:Thread.run|Thread.java:840",
 				"thread_native_entry||libjvm.so", "start_thread||/lib/libc.so.6", NULL);
 	fix_wait(p, 900, WC_TCP_READ, 5, st, 2100, 21 * SEC, 0)->estimated = true;
 	fix_wait(p, 900, WC_TCP_READ, 6, st, 300, 3 * SEC, 0)->estimated = true;
-	struct wait_row *w = fix_wait(p, 900, WC_FUTEX, 0, fix_stack(p, "futex_wait||/lib/libc.so.6", "java:Unsafe.park|Unsafe.java:0", NULL), 28, 4 * SEC, 800 * SEC);
+	struct wait_row *w =
+		fix_wait(p, 900, WC_FUTEX, 0, fix_stack(p, "futex_wait||/lib/libc.so.6", "java:Unsafe.park|Unsafe.java:0", NULL),
+			 28, 4 * SEC, 800 * SEC);
 	w->estimated = true;
 	w->in_progress = 28;
 	memset(&w->hist, 0, sizeof w->hist);
@@ -533,7 +583,8 @@ static inline struct profile *fix_big(unsigned n_processes, unsigned n_stacks)
 		struct ledger *l = &p->processes[i % n_processes].ledger;
 		if (i % 3) {
 			enum wait_class cls = (enum wait_class)(1 + i % (WC_COUNT - 1));
-			p->waits[p->n_waits++] = (struct wait_row){.pid = pid, .tid = pid, .cls = cls, .stack_ix = i, .count = 1 + i % 50, .blocked_ns = ns};
+			p->waits[p->n_waits++] = (struct wait_row){
+				.pid = pid, .tid = pid, .cls = cls, .stack_ix = i, .count = 1 + i % 50, .blocked_ns = ns};
 			l->blocked_ns[cls] += ns;
 		} else {
 			p->cpu[p->n_cpu++] = (struct cpu_row){pid, pid, i, ns * 99 / SEC, ns};
@@ -542,7 +593,8 @@ static inline struct profile *fix_big(unsigned n_processes, unsigned n_stacks)
 	}
 	for (unsigned i = 1; i < n_processes; i++) {
 		fix_channel(p, i, CH_UNIX, "socket", 1000 + (int32_t)i, 1000 + (int32_t)(i / 7));
-		fix_edge(p, 1000 + (int32_t)i, 1000 + (int32_t)(i / 7), i, WC_UNIX_READ, i, i + 1, 1000 * i, (SEC * (i % 40)) + SEC, 64);
+		fix_edge(p, 1000 + (int32_t)i, 1000 + (int32_t)(i / 7), i, WC_UNIX_READ, i, i + 1, 1000 * i,
+			 (SEC * (i % 40)) + SEC, 64);
 	}
 	for (unsigned i = 0; i < n_processes; i++)
 		fix_timeline(p, 1000 + (int32_t)i, (double)(i % 10) / 20, 0.4, WC_UNIX_READ);
@@ -553,8 +605,8 @@ static const struct fixture {
 	const char *name;
 	struct profile *(*make)(void);
 } fixtures[] = {
-	{"lockstep", fix_lockstep}, {"ring", fix_ring},	    {"healthy", fix_healthy}, {"siblings", fix_siblings},
-	{"hostile", fix_hostile},   {"empty", fix_empty},   {"sampled", fix_sampled}, {"lossy", fix_lossy},
+	{"lockstep", fix_lockstep}, {"ring", fix_ring},	  {"healthy", fix_healthy}, {"siblings", fix_siblings},
+	{"hostile", fix_hostile},   {"empty", fix_empty}, {"sampled", fix_sampled}, {"lossy", fix_lossy},
 };
 #define N_FIXTURES (sizeof fixtures / sizeof fixtures[0])
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Golden files: the output of one function against a file of tests/golden. With LOCKSTEP_UPDATE_GOLDEN=1 (tests/golden/update.sh) the
- * files are written instead, to be reviewed as a diff. Needs cmocka.h included before.
+ * Golden files: the output of one function against a file of tests/golden. With LOCKSTEP_UPDATE_GOLDEN=1
+ * (tests/golden/update.sh) the files are written instead, to be reviewed as a diff. Needs cmocka.h included before.
  */
 #ifndef REPORT_GOLDEN_H
 #define REPORT_GOLDEN_H
@@ -41,7 +41,8 @@ static inline void golden_compare(const char *name, const char *got, size_t len)
 	size_t n = fread(want, 1, len + 1, f);
 	fclose(f);
 	if (n != len || memcmp(want, got, len) != 0)
-		fail_msg("%s differs from the output:\n%.*s\n-- run tests/golden/update.sh and review the diff", name, (int)len, got);
+		fail_msg("%s differs from the output:\n%.*s\n-- run tests/golden/update.sh and review the diff", name, (int)len,
+			 got);
 	free(want);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The exports: golden files of the text formats; of the binary ones, every field is walked. Other tools open them in tests/e2e and
- * tests/browser. With LOCKSTEP_FIXTURES=DIR the fixtures are saved there as profile files, for those. */
+ * The exports: golden files of the text formats; of the binary ones, every field is walked. Other tools open them in tests/e2e
+ * and tests/browser. With LOCKSTEP_FIXTURES=DIR the fixtures are saved there as profile files, for those. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -148,14 +148,15 @@ static void test_speedscope_weights_sum_up_and_indexes_are_in_range(void **state
 
 		assert_non_null(root);
 		size_t n_frames = json_array_size(json_object_get(json_object_get(root, "shared"), "frames"));
-		json_array_foreach(json_object_get(root, "profiles"), k, prof) {
+		json_array_foreach(json_object_get(root, "profiles"), k, prof)
+		{
 			json_t *samples = json_object_get(prof, "samples"), *weights = json_object_get(prof, "weights");
 			uint64_t sum = 0;
 			assert_int_equal(json_array_size(samples), json_array_size(weights));
 			json_array_foreach(weights, m, w) sum += (uint64_t)json_integer_value(w);
 			assert_int_equal(sum, json_integer_value(json_object_get(prof, "endValue")));
-			json_array_foreach(samples, m, sample)
-				json_array_foreach(sample, f, frame) assert_in_range(json_integer_value(frame), 0, n_frames - 1);
+			json_array_foreach(samples, m, sample) json_array_foreach(sample, f, frame)
+				assert_in_range(json_integer_value(frame), 0, n_frames - 1);
 			ns += sum;
 		}
 		assert_int_equal(ns, view_ns(p, EXPORT_ALL));
@@ -179,14 +180,19 @@ static size_t check_table(json_t *owner, const char *name, const char *const *co
 	}
 	return (size_t)json_integer_value(len);
 }
-#define COLUMNS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define COLUMNS(...)                                                                                                             \
+	(const char *const[])                                                                                                    \
+	{                                                                                                                        \
+		__VA_ARGS__, NULL                                                                                                \
+	}
 
 static void check_indexes(json_t *owner, const char *table, const char *column, size_t limit)
 {
 	json_t *c = json_object_get(json_object_get(owner, table), column), *v;
 	size_t i;
 
-	json_array_foreach(c, i, v) if (!json_is_null(v)) assert_true(json_integer_value(v) >= 0 && (size_t)json_integer_value(v) < limit);
+	json_array_foreach(c, i, v) if (!json_is_null(v))
+		assert_true(json_integer_value(v) >= 0 && (size_t)json_integer_value(v) < limit);
 }
 
 static void check_firefox_thread(json_t *t, size_t n_categories, double *ms)
@@ -196,9 +202,11 @@ static void check_firefox_thread(json_t *t, size_t n_categories, double *ms)
 	size_t strings = json_array_size(json_object_get(t, "stringArray"));
 	size_t samples = check_table(t, "samples", COLUMNS("stack", "time", "weight"));
 	size_t stacks = check_table(t, "stackTable", COLUMNS("frame", "prefix"));
-	size_t frames = check_table(t, "frameTable", COLUMNS("address", "inlineDepth", "category", "subcategory", "func", "nativeSymbol", "innerWindowID",
-							     "line", "column"));
-	size_t funcs = check_table(t, "funcTable", COLUMNS("name", "isJS", "relevantForJS", "resource", "fileName", "lineNumber", "columnNumber"));
+	size_t frames = check_table(t, "frameTable",
+				    COLUMNS("address", "inlineDepth", "category", "subcategory", "func", "nativeSymbol",
+					    "innerWindowID", "line", "column"));
+	size_t funcs = check_table(
+		t, "funcTable", COLUMNS("name", "isJS", "relevantForJS", "resource", "fileName", "lineNumber", "columnNumber"));
 
 	check_table(t, "markers", COLUMNS("data", "name", "startTime", "endTime", "phase", "category"));
 	check_table(t, "resourceTable", COLUMNS("lib", "name", "host", "type"));
@@ -234,7 +242,8 @@ static void test_firefox_tables_are_whole_and_carry_all_time(void **state)
 		assert_int_equal(json_integer_value(json_object_get(meta, "preprocessedProfileVersion")), 55);
 		json_array_foreach(json_object_get(root, "threads"), k, t)
 			check_firefox_thread(t, json_array_size(json_object_get(meta, "categories")), &ms);
-		assert_true(ms - (double)view_ns(p, EXPORT_ALL) / 1e6 < 0.001 && ms - (double)view_ns(p, EXPORT_ALL) / 1e6 > -0.001);
+		assert_true(ms - (double)view_ns(p, EXPORT_ALL) / 1e6 < 0.001 &&
+			    ms - (double)view_ns(p, EXPORT_ALL) / 1e6 > -0.001);
 		json_decref(root);
 		free(s);
 		profile_free(p);
@@ -548,7 +557,8 @@ static void test_fixtures_survive_their_file(void **state)
 		if (profile_save(p, path, &err) || profile_load(&q, path, &err))
 			fail_msg("%s: %s", path, err.msg);
 		size_t len1, len2;
-		char *s1 = run_export(export_speedscope, p, EXPORT_ALL, 0, &len1), *s2 = run_export(export_speedscope, q, EXPORT_ALL, 0, &len2);
+		char *s1 = run_export(export_speedscope, p, EXPORT_ALL, 0, &len1),
+		     *s2 = run_export(export_speedscope, q, EXPORT_ALL, 0, &len2);
 		assert_int_equal(len1, len2);
 		assert_memory_equal(s1, s2, len1);
 		free(s1);

@@ -84,10 +84,12 @@ static struct profile *with_source(void)
 
 	fix_process(p, 20, 1, "member", NULL);
 	fix_process(p, 21, 20, "feeder", NULL);
-	uint32_t in_list = fix_stack(p, "find|tests/golden/source_sample.c:6", "count|tests/golden/source_sample.c:17", "main|tests/golden/source_sample.c:26", NULL);
+	uint32_t in_list = fix_stack(p, "find|tests/golden/source_sample.c:6", "count|tests/golden/source_sample.c:17",
+				     "main|tests/golden/source_sample.c:26", NULL);
 	uint32_t in_count = fix_stack(p, "count|tests/golden/source_sample.c:16", "main|tests/golden/source_sample.c:26", NULL);
 	uint32_t lib = fix_stack(p, "memcpy||/lib/libc.so.6", NULL);
-	uint32_t rd = fix_stack(p, "read||/lib/libc.so.6", "next|tests/golden/not_there.c:5", "main|tests/golden/source_sample.c:25", NULL);
+	uint32_t rd = fix_stack(p, "read||/lib/libc.so.6", "next|tests/golden/not_there.c:5",
+				"main|tests/golden/source_sample.c:25", NULL);
 	fix_cpu(p, 20, in_list, 3000 * MS);
 	fix_cpu(p, 20, in_count, 500 * MS);
 	fix_cpu(p, 20, lib, 100 * MS);
@@ -126,7 +128,8 @@ static void test_lines_equal_their_golden_files(void **state)
 	free(p->meta.started_at);
 	p->meta.started_at = strdup("2200-01-01T00:00:00Z"); /* later than the file's own time */
 	check_lines(p, (struct report_lines_options){0}, "lines.txt");
-	check_lines(with_source(), (struct report_lines_options){.no_source = true, .pid = 20, .width = 100}, "lines-no-source.txt");
+	check_lines(with_source(), (struct report_lines_options){.no_source = true, .pid = 20, .width = 100},
+		    "lines-no-source.txt");
 	check_lines(fix_empty(), (struct report_lines_options){0}, "lines-empty.txt");
 	check_lines(fix_hostile(), (struct report_lines_options){0}, "lines-hostile.txt");
 }
@@ -161,7 +164,8 @@ static void test_lines_count_recursion_once_and_conserve_time(void **state)
 /* A profile from a stranger names files; only source code may be shown. */
 static void test_only_regular_source_files_are_read(void **state)
 {
-	static const char *const refused[] = {"/etc/passwd", "/dev/zero", "/proc/self/environ", "/root/.ssh/id_rsa", "/tmp", "", NULL};
+	static const char *const refused[] = {"/etc/passwd", "/dev/zero", "/proc/self/environ", "/root/.ssh/id_rsa", "/tmp", "",
+					      NULL};
 	struct source s;
 	char dir[] = "/tmp/lockstep-src-XXXXXX", path[64];
 
@@ -271,7 +275,7 @@ static void test_markdown_has_no_html_and_no_second_fence_from_the_target(void *
 	assert_null(strstr(s, "<img"));
 	const char *graph = strstr(s, "```mermaid");
 	assert_non_null(graph);
-	assert_null(strstr(graph, "click A \"")); /* no quote of the target's ends a label */
+	assert_null(strstr(graph, "click A \""));	     /* no quote of the target's ends a label */
 	assert_non_null(strstr(graph, "#34;#93;#59;click")); /* it reads as an entity instead */
 	profile_free(p);
 	free(s);
@@ -311,14 +315,19 @@ static void check_object(json_t *o, const char *const *fields)
 		memcpy(name, *fields, (size_t)(colon - *fields));
 		name[colon - *fields] = '\0';
 		json_t *v = json_object_get(o, name);
-		bool ok = v && ((colon[2] == '?' && json_is_null(v)) || (colon[1] == 's' && json_is_string(v)) || (colon[1] == 'i' && json_is_integer(v)) ||
-				(colon[1] == 'r' && json_is_number(v)) || (colon[1] == 'b' && json_is_boolean(v)) ||
-				(colon[1] == 'a' && json_is_array(v)) || (colon[1] == 'o' && json_is_object(v)));
+		bool ok = v && ((colon[2] == '?' && json_is_null(v)) || (colon[1] == 's' && json_is_string(v)) ||
+				(colon[1] == 'i' && json_is_integer(v)) || (colon[1] == 'r' && json_is_number(v)) ||
+				(colon[1] == 'b' && json_is_boolean(v)) || (colon[1] == 'a' && json_is_array(v)) ||
+				(colon[1] == 'o' && json_is_object(v)));
 		if (!ok)
 			fail_msg("field %s is missing or of the wrong type", *fields);
 	}
 }
-#define FIELDS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define FIELDS(...)                                                                                                              \
+	(const char *const[])                                                                                                    \
+	{                                                                                                                        \
+		__VA_ARGS__, NULL                                                                                                \
+	}
 
 static void check_array(json_t *root, const char *name, const char *const *fields)
 {
@@ -331,7 +340,8 @@ static void check_array(json_t *root, const char *name, const char *const *field
 
 static void check_stack_index(json_t *root, json_t *ix)
 {
-	assert_true(json_integer_value(ix) >= 0 && (size_t)json_integer_value(ix) < json_array_size(json_object_get(root, "stacks")));
+	assert_true(json_integer_value(ix) >= 0 &&
+		    (size_t)json_integer_value(ix) < json_array_size(json_object_get(root, "stacks")));
 }
 
 static void check_json(json_t *root)
@@ -339,24 +349,31 @@ static void check_json(json_t *root)
 	json_t *row, *sub;
 	size_t i, k;
 
-	check_object(root, FIELDS("schema:s", "meta:o", "processes:a", "channels:a", "edges:a", "findings:a", "stacks:a", "hot:a"));
+	check_object(root,
+		     FIELDS("schema:s", "meta:o", "processes:a", "channels:a", "edges:a", "findings:a", "stacks:a", "hot:a"));
 	assert_string_equal(json_string_value(json_object_get(root, "schema")), "lockstep-report/1");
-	check_object(json_object_get(root, "meta"), FIELDS("version:s", "host:s", "kernel:s", "arch:s", "cpus:i", "backend:s", "command:a?", "root_pids:a",
-							   "started_at:s", "duration_s:r", "exit_status:i?", "lost:o"));
+	check_object(json_object_get(root, "meta"),
+		     FIELDS("version:s", "host:s", "kernel:s", "arch:s", "cpus:i", "backend:s", "command:a?", "root_pids:a",
+			    "started_at:s", "duration_s:r", "exit_status:i?", "lost:o"));
 	check_object(json_object_get(json_object_get(root, "meta"), "lost"), FIELDS("events:i", "stacks:i", "share_of_time:r"));
-	check_array(root, "processes", FIELDS("pid:i", "ppid:i", "comm:s", "cmdline:a", "exe:s", "runtime:s", "in_tree:b", "started_s:r", "ended_s:r?",
-					      "threads:i", "on_cpu_s:r", "run_queue_s:r", "blocked_s:r", "idle_s:r", "waits:a"));
+	check_array(root, "processes",
+		    FIELDS("pid:i", "ppid:i", "comm:s", "cmdline:a", "exe:s", "runtime:s", "in_tree:b", "started_s:r",
+			   "ended_s:r?", "threads:i", "on_cpu_s:r", "run_queue_s:r", "blocked_s:r", "idle_s:r", "waits:a"));
 	json_array_foreach(json_object_get(root, "processes"), i, row)
 		check_array(row, "waits", FIELDS("class:s", "channel_id:i?", "count:i", "blocked_s:r", "p50_us:r?", "p99_us:r?"));
 	check_array(root, "channels", FIELDS("id:i", "kind:s", "name:s", "capacity_bytes:i?", "ends:a"));
-	check_array(root, "edges", FIELDS("waiter_pid:i", "waker_pid:i?", "channel_id:i?", "count:i", "rate_per_s:r", "blocked_s:r", "p50_us:r?",
-					  "p99_us:r?", "message_bytes:o?", "confidence:s", "waiter_stack:i", "waker_stack:i"));
-	check_array(root, "findings", FIELDS("id:i", "kind:s", "title:s", "pids:a", "channel_ids:a", "share_of_wall:r", "round_trips_per_s:r?",
-					     "message_bytes:o?", "predicted_speedup:o?", "confidence:s", "advice:s", "estimated:b", "also:a", "evidence:a"));
+	check_array(root, "edges",
+		    FIELDS("waiter_pid:i", "waker_pid:i?", "channel_id:i?", "count:i", "rate_per_s:r", "blocked_s:r", "p50_us:r?",
+			   "p99_us:r?", "message_bytes:o?", "confidence:s", "waiter_stack:i", "waker_stack:i"));
+	check_array(root, "findings",
+		    FIELDS("id:i", "kind:s", "title:s", "pids:a", "channel_ids:a", "share_of_wall:r", "round_trips_per_s:r?",
+			   "message_bytes:o?", "predicted_speedup:o?", "confidence:s", "advice:s", "estimated:b", "also:a",
+			   "evidence:a"));
 	check_array(root, "hot", FIELDS("pid:i", "kind:s", "class:s?", "seconds:r", "count:i", "stack:i"));
-	json_array_foreach(json_object_get(root, "stacks"), i, row)
-		json_array_foreach(row, k, sub) check_object(sub, FIELDS("function:s", "file:s?", "line:i?", "module:s", "language:s"));
-	json_array_foreach(json_object_get(root, "edges"), i, row) {
+	json_array_foreach(json_object_get(root, "stacks"), i, row) json_array_foreach(row, k, sub)
+		check_object(sub, FIELDS("function:s", "file:s?", "line:i?", "module:s", "language:s"));
+	json_array_foreach(json_object_get(root, "edges"), i, row)
+	{
 		check_stack_index(root, json_object_get(row, "waiter_stack"));
 		check_stack_index(root, json_object_get(row, "waker_stack"));
 	}
@@ -489,12 +506,14 @@ static void test_sanitize_makes_every_hostile_class_visible(void **state)
 	SAN("plain caf\xc3\xa9 \xe6\xbc\xa2", "plain caf\xc3\xa9 \xe6\xbc\xa2");
 	SAN("\x1b[31m", "\\x1b[31m");
 	SAN("a\nb\tc\rd\x7f", "a\\nb\\tc\\rd\\x7f");
-	SAN("\xc2\x9b" "31m", "\\u009b31m");		  /* C1: an 8-bit CSI */
-	SAN("\xe2\x80\xae\xe2\x81\xa6", "\\u202e\\u2066"); /* bidi */
-	SAN("\xe2\x80\x8b\xef\xbb\xbf", "\\u200b\\ufeff");  /* invisible */
+	SAN("\xc2\x9b"
+	    "31m",
+	    "\\u009b31m");						   /* C1: an 8-bit CSI */
+	SAN("\xe2\x80\xae\xe2\x81\xa6", "\\u202e\\u2066");		   /* bidi */
+	SAN("\xe2\x80\x8b\xef\xbb\xbf", "\\u200b\\ufeff");		   /* invisible */
 	SAN("\xff\xc0\x80\xed\xa0\x80", "\\xff\\xc0\\x80\\xed\\xa0\\x80"); /* invalid, overlong, surrogate */
-	SAN("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");   /* above U+10FFFF */
-	SAN("\xe2\x82", "\\xe2\\x82");			  /* cut short */
+	SAN("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");		   /* above U+10FFFF */
+	SAN("\xe2\x82", "\\xe2\\x82");					   /* cut short */
 	SAN("e\xcc\x81\xcc\x81\xcc\x81\xcc\x81", "e\xcc\x81\xcc\x81\\u0301\\u0301");
 	SAN("\xf3\xa0\x80\xa1", "\\ue0021"); /* a tag character */
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HTML report as bytes: what must hold before a browser sees it (tests/browser looks at it in one). With LOCKSTEP_FIXTURES=DIR the
- * fixtures' pages are written there, for those tests. */
+ * The HTML report as bytes: what must hold before a browser sees it (tests/browser looks at it in one). With
+ * LOCKSTEP_FIXTURES=DIR the fixtures' pages are written there, for those tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -84,8 +84,10 @@ static void test_every_index_of_the_pages_data_is_in_range(void **state)
 		char *page = page_of(p, (struct report_html_options){0}, &len);
 		json_t *j = data_of(page), *row;
 		json_int_t groups = (json_int_t)json_array_size(json_object_get(j, "groups"));
-		json_t *nodes = json_object_get(j, "nodes"), *parent = json_object_get(nodes, "parent"), *frame = json_object_get(nodes, "frame");
-		json_int_t n_nodes = (json_int_t)json_array_size(parent), n_frames = (json_int_t)json_array_size(json_object_get(j, "frames")) / 5;
+		json_t *nodes = json_object_get(j, "nodes"), *parent = json_object_get(nodes, "parent"),
+		       *frame = json_object_get(nodes, "frame");
+		json_int_t n_nodes = (json_int_t)json_array_size(parent),
+			   n_frames = (json_int_t)json_array_size(json_object_get(j, "frames")) / 5;
 		json_int_t n_strings = (json_int_t)json_array_size(json_object_get(j, "strings"));
 
 		assert_int_equal(json_array_size(frame), n_nodes);
@@ -93,14 +95,16 @@ static void test_every_index_of_the_pages_data_is_in_range(void **state)
 			assert_in_range(at(parent, k), 0, k - 1);
 			assert_in_range(at(frame, k), 0, n_frames - 1);
 		}
-		json_array_foreach(json_object_get(j, "frames"), k, row)
-			if (k % 5 != 2 && k % 5 != 4) /* neither the line nor the language */
-				assert_in_range(json_integer_value(row), 0, n_strings - 1);
-		json_array_foreach(json_object_get(j, "hot"), k, row) {
+		json_array_foreach(json_object_get(j, "frames"), k,
+				   row) if (k % 5 != 2 && k % 5 != 4) /* neither the line nor the language */
+			assert_in_range(json_integer_value(row), 0, n_strings - 1);
+		json_array_foreach(json_object_get(j, "hot"), k, row)
+		{
 			assert_in_range(at(row, 0), 0, groups - 1);
 			assert_in_range(at(row, 2), 0, n_nodes - 1);
 		}
-		json_array_foreach(json_object_get(j, "edges"), k, row) {
+		json_array_foreach(json_object_get(j, "edges"), k, row)
+		{
 			assert_in_range(at(row, 0), 0, groups - 1);
 			assert_true(at(row, 1) >= -1 && at(row, 1) < groups);
 			assert_in_range(at(row, 15), 0, n_strings - 1);
@@ -142,8 +146,10 @@ static void test_hostile_names_add_no_element_and_no_reference(void **state)
 	(void)state;
 	struct profile *plain = fix_lockstep(), *hostile = fix_hostile();
 	size_t len;
-	char *a = page_of(plain, (struct report_html_options){0}, &len), *b = page_of(hostile, (struct report_html_options){0}, &len);
-	static const char *const marks[] = {"<script", "</script", "<img", "<iframe", "<link", "<meta", "<style", "<!--", "onerror=alert(1)>"};
+	char *a = page_of(plain, (struct report_html_options){0}, &len),
+	     *b = page_of(hostile, (struct report_html_options){0}, &len);
+	static const char *const marks[] = {"<script", "</script", "<img", "<iframe",	       "<link",
+					    "<meta",   "<style",   "<!--", "onerror=alert(1)>"};
 
 	for (size_t i = 0; i + 1 < sizeof marks / sizeof *marks; i++)
 		assert_int_equal(count_of(a, marks[i]), count_of(b, marks[i]));
@@ -167,7 +173,8 @@ static void test_two_profiles_share_one_tree(void **state)
 	json_t *j = data_of(page), *row;
 	uint64_t ns = 0;
 
-	json_array_foreach(json_object_get(j, "base_hot"), k, row) {
+	json_array_foreach(json_object_get(j, "base_hot"), k, row)
+	{
 		ns += (uint64_t)at(row, 3);
 		assert_in_range(at(row, 0), 0, json_array_size(json_object_get(j, "base_groups")) - 1);
 		assert_in_range(at(row, 2), 0, json_array_size(json_object_get(json_object_get(j, "nodes"), "parent")) - 1);
