@@ -63,23 +63,28 @@ static bool matters(const struct diff *d, const struct diff_rule *r, const struc
 	return change >= (strcmp(unit, "ns") == 0 ? MATTERS_NS : strcmp(unit, "bytes") == 0 ? MATTERS_BYTES : MATTERS_COUNT);
 }
 
-static double least(const double *v, size_t n)
+static double extreme(const double *v, size_t n, bool largest)
 {
-	double m = INFINITY;
+	double m = n ? v[0] : 0;
 
-	for (size_t i = 0; i < n; i++)
-		m = v[i] < m ? v[i] : m;
+	for (size_t i = 1; i < n; i++)
+		m = largest == (v[i] > m) ? v[i] : m;
 	return m;
 }
 
-/* What disturbs times only ever adds to them, so each side's quietest run tells most: they must differ by half the threshold at
- * least. Ranks alone are fooled when the neighbours happen to disturb one side more often. */
-static bool quietest_agree(const struct diff *d, const struct diff_rule *r, const struct diff_series *s)
+/* What disturbs times only ever adds to them, so each side's quietest run tells most; what a sampling backend misses of counts only
+ * takes from them, so there the fullest run does. These must differ by half the threshold at least: ranks alone are fooled when
+ * the neighbours happen to disturb one side more often. */
+static bool best_runs_agree(const struct diff *d, const struct diff_rule *r, const struct diff_series *s)
 {
-	double base = least(s->base, d->n_base), fresh = least(s->fresh, d->n_new), half = 1 + (r->factor - 1) / 2;
+	bool is_time = strcmp(diff_metric_unit(s->metric), "ns") == 0;
+	const char *backend = d->base[0].profile->meta.backend;
+	double base, fresh, half = 1 + (r->factor - 1) / 2;
 
-	if (strcmp(diff_metric_unit(s->metric), "ns") != 0)
+	if (!is_time && !(backend && strcmp(backend, "user") == 0))
 		return true;
+	base = extreme(s->base, d->n_base, !is_time);
+	fresh = extreme(s->fresh, d->n_new, !is_time);
 	return r->below ? fresh < half * base : fresh > half * base;
 }
 
@@ -88,7 +93,7 @@ static bool is_broken(const struct diff *d, const struct diff_rule *r, const str
 	if (r->below ? s->stats.ratio >= r->factor || s->stats.p_less > DIFF_ALPHA
 		     : s->stats.ratio <= r->factor || s->stats.p_more > DIFF_ALPHA)
 		return false;
-	return quietest_agree(d, r, s);
+	return best_runs_agree(d, r, s);
 }
 
 /* Any process that the pattern could mean; a misspelt name must not pass for ever. */

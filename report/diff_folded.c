@@ -27,7 +27,7 @@ static void put_stack(FILE *out, const char *stack)
 	const char *end = stack + strlen(stack);
 
 	while (end > stack) {
-		const char *at = end;
+		const char *at = end - 1;
 		while (at > stack && strncmp(at, " < ", 3) != 0)
 			at--;
 		fputc(';', out);

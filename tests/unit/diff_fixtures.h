@@ -28,7 +28,7 @@ struct spec {
 static const struct spec fixture_base = {.records = 10000,
 					 .batch = 100,
 					 .queries = 1,
-					 .size = 64,
+					 .size = 60,
 					 .parse_us = 50,
 					 .kernel_us = 10,
 					 .futex_waits = 200,
