@@ -2,6 +2,7 @@
  *
  * ns of CPU per event that aggregation costs, warm:
  *   ping-pong   two threads that wake each other, as the kernel backend tells it (half of the switches folded into the next)
+ *   storm       a parent that forks children of a millisecond, one after the other, each with a pipe of its own
  *   random      1,000 threads of 100 processes that wake each other at random: the cache-hostile end
  * each with and without window analysis. Prints one line per case. Usage: aggregate [MILLIONS OF EVENTS, default 4 [CASE]]
  */
@@ -102,6 +103,39 @@ static uint64_t random_waits(struct aggregator *a, uint64_t n, uint64_t now)
 	return now;
 }
 
+/* Eight events a child. */
+static uint64_t storm(struct aggregator *a, uint64_t n, uint64_t now)
+{
+	static int32_t last;
+	for (uint64_t i = 0; i < n / 8; i++, now += 1000000) {
+		int32_t pid = 1000 + last++ % 4000000;
+		struct event ev = {.kind = EV_PROCESS, .time_ns = now};
+		ev.process = (struct ev_process){
+			.pid = pid, .ppid = 100, .in_tree = true, .reason = PROC_FORK, .comm = "sh", .exe = "/bin/sh"};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_THREAD, .time_ns = now, .thread = {.pid = pid, .tid = pid, .comm = "sh"}};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_CHANNEL, .channel = {.id = (uint32_t)pid, .kind = CH_PIPE, .name = "pipe"}};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_CHANNEL_END, .time_ns = now, .channel_end = {(uint32_t)pid, pid, 1, END_WRITER}};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_WAIT, .time_ns = now + 1000};
+		ev.wait = (struct ev_wait){
+			.tid = pid, .cls = WC_PIPE_WRITE, .t_wake = now + 5000, .t_run = now + 6000, .channel = (uint32_t)pid};
+		ev.wait.site = (uint32_t)pid;
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_THREAD_EXIT, .time_ns = now + 900000, .thread_exit = {pid, pid}};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_PROCESS_EXIT, .time_ns = now + 900000, .process_exit = {pid, 0}};
+		aggregator_event(a, &ev);
+		ev = (struct event){.kind = EV_WAIT, .time_ns = now + 1000};
+		ev.wait = (struct ev_wait){.tid = 100, .cls = WC_CHILD, .waker_ctx = WAKER_TASK, .waker_tid = pid};
+		ev.wait.t_wake = ev.wait.t_run = now + 900000;
+		aggregator_event(a, &ev);
+	}
+	return now;
+}
+
 struct bench {
 	const char *name;
 	uint64_t (*feed)(struct aggregator *a, uint64_t n, uint64_t now);
@@ -139,6 +173,7 @@ int main(int argc, char **argv)
 {
 	static const struct bench benches[] = {
 		{"ping-pong", ping_pong, 2, 1, 100},
+		{"storm", storm, 1, 1, 100},
 		{"random", random_waits, 100, 10, 1000},
 	};
 	uint64_t n = (argc > 1 ? strtoull(argv[1], NULL, 10) : 4) * 1000000;

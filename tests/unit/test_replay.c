@@ -170,6 +170,8 @@ static void test_what_is_written_is_read_back(void **state)
 			fail_msg("%s: %s", err.msg, text);
 		char *again = print(&back);
 		assert_string_equal(text, again);
+		for (const char *c = text; *c; c++) /* plain text, whatever the names are */
+			assert_true((*c >= ' ' && *c < 0x7f) || (*c == '\n' && !c[1]));
 		if (ev.kind == EV_WAIT)
 			assert_memory_equal(&ev.wait, &back.wait, offsetof(struct ev_wait, t_wake));
 		if (ev.kind == EV_PROCESS && ev.process.cmdline) {
@@ -470,6 +472,25 @@ static void test_a_full_disk_is_told_when_the_recording_closes(void **state)
 	assert_int_equal(replay_recorder_open(&r, "/nonexistent/file", &err), -ENOENT);
 }
 
+static void test_a_replay_is_chosen_by_name_only(void **state)
+{
+	(void)state;
+	const struct backend_ops *ops = NULL;
+	struct backend_probe probe;
+	struct err err = {""};
+	assert_int_equal(backend_choose("replay", &ops, &probe, &err), 0);
+	assert_ptr_equal(ops, &backend_replay);
+	assert_true(probe.usable);
+	assert_int_equal(backend_choose("relpay", &ops, &probe, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "replay"));
+	assert_non_null(strstr(err.msg, "kernel"));
+	ops = NULL;
+	if (backend_choose("auto", &ops, &probe, &err) == 0)
+		assert_ptr_not_equal(ops, &backend_replay);
+	else
+		assert_true(err.msg[0]);
+}
+
 static int make_file(void **state)
 {
 	(void)state;
@@ -496,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_an_endless_line_is_refused),
 		cmocka_unit_test(test_files_that_cannot_be_read_are_named),
 		cmocka_unit_test(test_what_the_recorder_wrote_the_backend_hands_out),
+		cmocka_unit_test(test_a_replay_is_chosen_by_name_only),
 		cmocka_unit_test(test_a_full_disk_is_told_when_the_recording_closes),
 	};
 	return cmocka_run_group_tests(tests, make_file, remove_file);
