@@ -7,6 +7,7 @@
 #include "aggregate/alternation.h"
 #include "aggregate/cascade.h"
 #include "aggregate/critical.h"
+#include "aggregate/intmap.h"
 #include "aggregate/windows_load.h"
 #include "aggregate/windows_trace.h"
 
@@ -28,7 +29,8 @@ struct windows {
 	/* renames not yet applied: rows are renamed in batches, for thousands of short-lived children come and go */
 	struct pending_fold *folds;
 	size_t n_folds, cap_folds;
-	bool failed; /* out of memory once: what is there is still true, but windows are missing */
+	struct intmap fold_of; /* pid -> the first of the folds that renames it: later ones mean a new bearer of that pid */
+	bool failed;	       /* out of memory once: what is there is still true, but windows are missing */
 };
 
 struct windows *windows_new(void)
@@ -56,15 +58,19 @@ void windows_free(struct windows *s)
 	windows_load_fini(&s->load);
 	windows_trace_fini(&s->trace);
 	free(s->folds);
+	intmap_fini(&s->fold_of);
 	free(s);
 }
 
 static int rename_pid(const struct windows *s, int32_t *pid)
 {
 	int32_t was = *pid;
-	for (size_t i = 0; i < s->n_folds; i++) /* in the order of the calls: a row may be folded twice */
-		if (s->folds[i].from == *pid)
-			*pid = s->folds[i].into;
+	uint32_t next = 0, i;
+	/* in the order of the calls: a row may be folded twice */
+	while ((i = intmap_get(&s->fold_of, (uint32_t)*pid)) != INTMAP_NONE && i >= next) {
+		*pid = s->folds[i].into;
+		next = i + 1;
+	}
 	return *pid != was;
 }
 
@@ -121,7 +127,7 @@ static void rename_trace(struct windows *s)
 			rename_pid(s, &s->trace.rows[w][i].pid);
 }
 
-/* Linear in rows times renames; batches keep the product small (a window's worth of ended children at a time). */
+/* Linear in rows; in batches (a window's worth of ended children at a time), for thousands of short-lived ones come and go. */
 static void apply_folds(struct windows *s)
 {
 	if (!s->n_folds)
@@ -135,6 +141,7 @@ static void apply_folds(struct windows *s)
 	rename_flows(s);
 	rename_trace(s);
 	s->n_folds = 0;
+	intmap_clear(&s->fold_of);
 }
 
 void windows_fold(struct windows *s, int32_t from_pid, int32_t into_pid)
@@ -149,6 +156,9 @@ void windows_fold(struct windows *s, int32_t from_pid, int32_t into_pid)
 		s->folds = f;
 		s->cap_folds = cap;
 	}
+	if (intmap_get(&s->fold_of, (uint32_t)from_pid) == INTMAP_NONE &&
+	    !intmap_put(&s->fold_of, (uint32_t)from_pid, (uint32_t)s->n_folds))
+		s->failed = true;
 	s->folds[s->n_folds++] = (struct pending_fold){from_pid, into_pid};
 }
 
@@ -221,9 +231,9 @@ static void mark_idle(const struct windows *s, struct profile *p)
 		key.cls = p->waits[i].cls;
 		const struct idle_row *idle = row_table_find(&s->cascade.idles, &key);
 		if (idle && idle->blocked_ns && idle->idle_ns)
-			profile_mark_idle(p, i,
-					  (uint64_t)((double)p->waits[i].blocked_ns * (double)idle->idle_ns /
-						     (double)idle->blocked_ns));
+			profile_mark_idle(
+				p, i,
+				(uint64_t)((double)p->waits[i].blocked_ns * (double)idle->idle_ns / (double)idle->blocked_ns));
 	}
 }
 
