@@ -180,6 +180,19 @@ static void test_frames_that_share_a_c_frame_stand_together(void **state)
 	expect(&s, want, 6);
 }
 
+static void test_a_return_address_at_the_end_of_the_function_belongs_to_it(void **state)
+{
+	/* A call that never returns may be the function's last instruction; the ip itself is no return address. */
+	const uint64_t pcs[] = {EVAL + 0x100, EVAL + 0x100, 0x30}, sps[] = {100, 200, 0};
+	const uint64_t pairs[] = {0x100 | PYTHON_PAIR_ENTRY, 1};
+	const size_t want[] = {0, PY(0), 2};
+
+	(void)state;
+	struct spliced s = splice(pcs, sps, 3, false, pairs, 1);
+	assert_false(s.unmerged);
+	expect(&s, want, 3);
+}
+
 static void test_marks_find_an_eval_frame_outside_of_the_known_code(void **state)
 {
 	/* 3.12: the second eval frame's pc is in a .cold part that no symbol tells; its mark at 350 lies in it. */
@@ -263,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_line_tables_end),
 		cmocka_unit_test(test_unsigned5_decodes_both_encodings),
 		cmocka_unit_test(test_frames_that_share_a_c_frame_stand_together),
+		cmocka_unit_test(test_a_return_address_at_the_end_of_the_function_belongs_to_it),
 		cmocka_unit_test(test_marks_find_an_eval_frame_outside_of_the_known_code),
 		cmocka_unit_test(test_a_thread_states_base_mark_is_no_frame),
 		cmocka_unit_test(test_a_mismatch_loses_nothing_and_says_so),
