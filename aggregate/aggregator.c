@@ -167,6 +167,14 @@ static void copy_comm(char out[16], const char *comm)
 	}
 }
 
+/* After exec the process's only thread bears its name too. */
+static void rename_main_thread(struct aggregator *a, int32_t pid, const char *comm)
+{
+	uint32_t ix = intmap_get(&a->tree.by_tid, (uint32_t)pid);
+	if (ix != INTMAP_NONE && !a->tree.threads[ix].ended && !a->tree.threads[ix].into)
+		copy_comm(a->tree.threads[ix].comm, comm);
+}
+
 static void on_process(struct aggregator *a, const struct event *ev)
 {
 	const struct ev_process *e = &ev->process;
@@ -200,6 +208,8 @@ static void on_process(struct aggregator *a, const struct event *ev)
 	}
 	p->runtime = e->runtime;
 	copy_comm(p->comm, e->comm);
+	if (e->reason == PROC_EXEC)
+		rename_main_thread(a, e->pid, e->comm);
 	if (e->exe && *e->exe)
 		p->exe = code_string(&a->code, e->exe);
 	set_cmdline(a, p, e);

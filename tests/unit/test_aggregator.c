@@ -257,6 +257,7 @@ static void test_fork_to_exec_is_spawn_time(void **state)
 				       "process 2500 pid=10 comm=ls reason=exec\nend 3000");
 	assert_int_equal(p->processes[0].spawn_ns, 700);
 	assert_string_equal(p->processes[0].comm, "ls");
+	assert_string_equal(thread(p, 10)->comm, "ls");
 	assert_string_equal(p->processes[0].exe, "/bin/ls");
 	profile_free(p);
 }
