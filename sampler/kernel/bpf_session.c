@@ -267,11 +267,11 @@ int bpf_session_python(struct bpf_session *s, int32_t pid, const struct python_o
 	uint32_t key = pid;
 	if (!o) {
 		if (!bpf_map_delete_elem(fd, &key))
-			s->skel->bss->python_processes--;
+			__atomic_fetch_sub(&s->skel->bss->python_processes, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
 	if (bpf_map_update_elem(fd, &key, o, BPF_NOEXIST))
 		return errno == EEXIST ? bpf_map_update_elem(fd, &key, o, BPF_ANY) : -errno;
-	s->skel->bss->python_processes++;
+	__atomic_fetch_add(&s->skel->bss->python_processes, 1, __ATOMIC_RELAXED);
 	return 0;
 }

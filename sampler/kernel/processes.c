@@ -238,6 +238,7 @@ struct tracked_process *processes_forked(struct kernel_backend *b, const struct 
 	if (p->cmdline)
 		memcpy(p->cmdline, parent->cmdline, p->cmdline_len = parent->cmdline_len);
 	p->runtime = parent->runtime;
+	p->told_python = parent->told_python; /* the program copied the parent's offsets */
 	runtimes_fork(b->runtimes, r->ppid, r->tgid);
 	tell(b, p, PROC_FORK, r->time);
 	backlog_apply(b, p);

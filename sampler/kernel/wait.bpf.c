@@ -877,6 +877,12 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	}
 	if (st)
 		st->state = ST_RUNNABLE; /* its first run-queue time begins now */
+	__u32 from = parent->tgid, to = child->tgid;
+	if (python_processes && from != to) { /* a forked interpreter is the same one until it execs: its first waits have frames too */
+		struct python_offsets *o = bpf_map_lookup_elem(&python, &from);
+		if (o && !bpf_map_update_elem(&python, &to, o, BPF_ANY))
+			__sync_fetch_and_add(&python_processes, 1);
+	}
 	return 0;
 }
 

@@ -290,6 +290,8 @@ static struct watched_process *add_process(struct user_backend *b, int32_t pid, 
 	p->ppid = st->ppid;
 	p->seen_ns = p->checked_ns = now_ns;
 	snprintf(p->comm, sizeof p->comm, "%s", st->comm);
+	if (born)
+		runtimes_fork(b->runtimes, p->ppid, pid); /* names read of the parent serve the child */
 	look_inside(b, p);
 	HASH_ADD_INT(b->processes, pid, p);
 	tell_process(b, p, born ? PROC_FORK : PROC_SEEN, now_ns);
