@@ -66,7 +66,8 @@ static void add_mini(struct object_symbols *s, struct object *obj)
 /* .dynsym first: find_name gives what the dynamic linker would. A full .symtab need not be looked for elsewhere. */
 static void load_tables(struct object_symbols *s, struct object *obj)
 {
-	symtab_add(&s->table, &obj->elf, ".dynsym");
+	if (!symtab_add(&s->table, &obj->elf, ".dynsym"))
+		symtab_add_dynamic(&s->table, &obj->elf);
 	size_t full = symtab_add(&s->table, &obj->elf, ".symtab");
 	if (!full || !has_content(&obj->elf, ".debug_info"))
 		map_debug_file(s, obj);

@@ -74,30 +74,110 @@ static bool is_code(struct elf_image *img, const Elf64_Sym *sym)
 	return sec && (sec->flags & SHF_EXECINSTR);
 }
 
-size_t symtab_add(struct symtab *t, struct elf_image *img, const char *section)
+/* Takes names over, whatever happens. */
+static size_t add_symbols(struct symtab *t, struct elf_image *img, const Elf64_Sym *syms, size_t n, char *names, size_t names_size)
 {
-	const struct elf_section *sec = elf_image_section(img, section);
-	const struct elf_section *str = sec ? elf_image_section_at(img, sec->link) : NULL;
-	if (!str || sec->type == SHT_NOBITS || str->type == SHT_NOBITS || sec->size > MAX_TABLE || str->size > MAX_TABLE)
-		return 0;
-	size_t n = sec->size / sizeof(Elf64_Sym), before = t->n;
-	Elf64_Sym *syms = (Elf64_Sym *)elf_image_dup(img, sec->offset, n * sizeof *syms);
-	char *names = (char *)elf_image_dup(img, str->offset, str->size); /* a NUL follows */
+	size_t before = t->n;
 	if (!syms || !names || !keep_string(t, names)) {
-		free(syms);
 		free(names);
 		return 0;
 	}
 	for (size_t i = 0; i < n; i++) {
-		const char *name = syms[i].st_name < str->size ? names + syms[i].st_name : "";
+		const char *name = syms[i].st_name < names_size ? names + syms[i].st_name : "";
 		if (!wanted(&syms[i], name))
 			continue;
 		struct symbol s = {syms[i].st_value, syms[i].st_size, name, rank_of(&syms[i], name), is_code(img, &syms[i])};
 		if (!push(t, &s))
 			break;
 	}
-	free(syms);
 	return t->n - before;
+}
+
+size_t symtab_add(struct symtab *t, struct elf_image *img, const char *section)
+{
+	const struct elf_section *sec = elf_image_section(img, section);
+	const struct elf_section *str = sec ? elf_image_section_at(img, sec->link) : NULL;
+	if (!str || sec->type == SHT_NOBITS || str->type == SHT_NOBITS || sec->size > MAX_TABLE || str->size > MAX_TABLE)
+		return 0;
+	size_t n = sec->size / sizeof(Elf64_Sym);
+	Elf64_Sym *syms = (Elf64_Sym *)elf_image_dup(img, sec->offset, n * sizeof *syms);
+	char *names = (char *)elf_image_dup(img, str->offset, str->size); /* a NUL follows */
+	size_t added = add_symbols(t, img, syms, n, names, str->size);
+	free(syms);
+	return added;
+}
+
+/* ---- without section headers ---- */
+
+struct dynamic {
+	uint64_t symtab, strtab, strsz, hash, gnu_hash;
+};
+
+static bool read_dynamic(const struct elf_image *img, struct dynamic *d)
+{
+	const struct elf_segment *seg = elf_image_segment(img, PT_DYNAMIC);
+	for (uint64_t at = 0; seg && at + sizeof(Elf64_Dyn) <= seg->mem_size; at += sizeof(Elf64_Dyn)) {
+		Elf64_Dyn dyn;
+		if (!elf_image_read(img, seg->vaddr + at, &dyn, sizeof dyn) || dyn.d_tag == DT_NULL)
+			break;
+		switch (dyn.d_tag) {
+		case DT_SYMTAB:
+			d->symtab = dyn.d_un.d_ptr;
+			break;
+		case DT_STRTAB:
+			d->strtab = dyn.d_un.d_ptr;
+			break;
+		case DT_STRSZ:
+			d->strsz = dyn.d_un.d_val;
+			break;
+		case DT_HASH:
+			d->hash = dyn.d_un.d_ptr;
+			break;
+		case DT_GNU_HASH:
+			d->gnu_hash = dyn.d_un.d_ptr;
+			break;
+		}
+	}
+	return d->symtab && d->strtab && d->strsz <= MAX_TABLE;
+}
+
+/* The dynamic linker knows no number of symbols: the hash table's last chain tells it. */
+static size_t count_by_gnu_hash(const struct elf_image *img, uint64_t hash)
+{
+	uint32_t head[4], last = 0, entry; /* buckets, first symbol, words of the Bloom filter, shift */
+	if (!elf_image_read(img, hash, head, sizeof head) || head[0] > (1u << 24) || head[2] > (1u << 24))
+		return 0;
+	uint64_t buckets = hash + sizeof head + (uint64_t)head[2] * 8, chains = buckets + (uint64_t)head[0] * 4;
+	for (uint32_t i = 0; i < head[0] && elf_image_read(img, buckets + (uint64_t)i * 4, &entry, 4); i++)
+		last = entry > last ? entry : last;
+	if (last < head[1])
+		return head[1];
+	while (elf_image_read(img, chains + (uint64_t)(last - head[1]) * 4, &entry, 4)) {
+		last++;
+		if (entry & 1)
+			break;
+	}
+	return last;
+}
+
+size_t symtab_add_dynamic(struct symtab *t, struct elf_image *img)
+{
+	struct dynamic d = {0};
+	uint32_t head[2] = {0}; /* buckets, chains */
+	if (!read_dynamic(img, &d))
+		return 0;
+	size_t n = d.gnu_hash ? count_by_gnu_hash(img, d.gnu_hash) : 0;
+	if (!n && d.hash && elf_image_read(img, d.hash, head, sizeof head))
+		n = head[1];
+	if (n == 0 || n > MAX_TABLE / sizeof(Elf64_Sym))
+		return 0;
+	Elf64_Sym *syms = calloc(n, sizeof *syms);
+	char *names = calloc(1, d.strsz + 1);
+	if (syms && names && (!elf_image_read(img, d.symtab, syms, n * sizeof *syms) || !elf_image_read(img, d.strtab, names, d.strsz)))
+		n = 0;
+	size_t added = add_symbols(t, img, syms, n, names, d.strsz);
+	free(syms);
+	return added;
 }
 
 void symtab_add_one(struct symtab *t, uint64_t addr, uint64_t size, const char *name)

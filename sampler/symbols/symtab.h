@@ -30,6 +30,8 @@ struct symtab {
 void symtab_fini(struct symtab *t);
 /* Appends the symbols of a section (".symtab", ".dynsym"). A missing or damaged section adds none. Returns the number added. */
 size_t symtab_add(struct symtab *t, struct elf_image *img, const char *section);
+/* The same by the dynamic segment, for files without section headers and images read from memory. */
+size_t symtab_add_dynamic(struct symtab *t, struct elf_image *img);
 /* Appends one of another origin (PLT entries). name is copied. */
 void symtab_add_one(struct symtab *t, uint64_t addr, uint64_t size, const char *name);
 /* Makes what was added findable. May be called again after further additions. */

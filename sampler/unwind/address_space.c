@@ -222,6 +222,7 @@ void address_space_reset(struct address_space *as, uint64_t time_ns)
 void mapping_resolve(struct address_space *as, struct mapping *m)
 {
 	uint64_t vaddr;
+	m->tries++;
 	if (strcmp(m->path, "[vdso]") == 0) {
 		m->object = object_cache_vdso(as->cache, as->pid, m->start, m->end);
 	} else if (m->inode) {

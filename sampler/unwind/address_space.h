@@ -17,7 +17,10 @@ struct mapping {
 	const char *path;      /* interned */
 	struct object *object; /* NULL: no ELF file that could be opened */
 	bool executable;
+	uint8_t tries; /* to open its file: a few, then it is as it is */
 };
+
+#define MAPPING_TRIES 3
 
 struct mapping_list {
 	struct mapping *v;

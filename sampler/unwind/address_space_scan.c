@@ -146,13 +146,15 @@ static bool carry_over(struct mapping_list *fresh, const struct mapping_list *kn
 		struct mapping *m = &fresh->v[i];
 		while (k < known->n && known->v[k].end <= m->start)
 			k++;
-		if (k < known->n && same(m, &known->v[k]) && (known->v[k].object || !m->executable || !m->inode)) {
+		bool is_same = k < known->n && same(m, &known->v[k]);
+		if (is_same && (known->v[k].object || !m->executable || !m->inode || known->v[k].tries >= MAPPING_TRIES)) {
 			*m = known->v[k];
 			continue;
 		}
+		m->tries = is_same ? known->v[k].tries : 0;
 		unchanged = false;
 		if (k < known->n && known->v[k].start < m->end)
-			m->since_ns = same(m, &known->v[k]) ? known->v[k].since_ns : known_ns + 1;
+			m->since_ns = is_same ? known->v[k].since_ns : known_ns + 1;
 	}
 	return unchanged;
 }
@@ -183,7 +185,7 @@ static int merge(struct address_space *as, struct mapping_list *fresh)
 		return -ENOMEM;
 	for (int code = 1; code >= 0; code--) /* code first: it opens the files that data segments belong to */
 		for (size_t i = 0; i < fresh->n; i++)
-			if (!fresh->v[i].object && fresh->v[i].executable == code)
+			if (!fresh->v[i].object && fresh->v[i].executable == code && (!code || fresh->v[i].tries < MAPPING_TRIES))
 				mapping_resolve(as, &fresh->v[i]);
 	retire_gone(set, fresh, time);
 	struct mapping_list old = set->now;

@@ -116,7 +116,7 @@ static void object_free(struct object *o)
 	row_cache_free(o->rows);
 	elf_image_fini(&o->elf);
 	free(o->aliases);
-	if (o->is_vdso)
+	if (o->is_copy)
 		free(o->data);
 	else if (o->data)
 		munmap(o->data, o->size);
@@ -242,30 +242,42 @@ static int open_mapping(pid_t pid, const struct mapping_info *m, struct stat *st
 	return fd;
 }
 
-static struct object *object_open(struct object_cache *c, pid_t pid, int fd, const struct mapping_info *m, const struct stat *st)
+static struct object *object_add(struct object_cache *c, pid_t pid, const struct mapping_info *m, const struct stat *st, void *data, size_t size,
+				 bool is_copy)
 {
 	struct object *o = calloc(1, sizeof *o);
 	if (!o)
 		return NULL;
-	o->inode = m->inode;
-	o->dev_major = m->dev_major;
-	o->dev_minor = m->dev_minor;
-	o->st_dev = st->st_dev;
-	o->st_ino = st->st_ino;
-	o->path = m->path;
-	o->opener = pid;
-	o->size = (size_t)st->st_size;
-	void *data = o->size ? mmap(NULL, o->size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-	if (data == MAP_FAILED) {
-		free(o);
-		return NULL;
-	}
-	o->data = data;
-	object_parse(o, true);
+	*o = (struct object){.inode = m->inode, .dev_major = m->dev_major, .dev_minor = m->dev_minor, .st_dev = st->st_dev, .st_ino = st->st_ino,
+			     .path = m->path, .opener = pid, .data = data, .size = size, .is_copy = is_copy};
+	object_parse(o, !is_copy);
 	struct object **bucket = &c->buckets[m->inode & (c->n_buckets - 1)];
 	o->next = *bucket;
 	*bucket = o;
 	c->n_objects++;
+	return o;
+}
+
+static struct object *object_open(struct object_cache *c, pid_t pid, int fd, const struct mapping_info *m, const struct stat *st)
+{
+	size_t size = (size_t)st->st_size;
+	void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+	if (data == MAP_FAILED)
+		return NULL;
+	struct object *o = object_add(c, pid, m, st, data, size, false);
+	if (!o)
+		munmap(data, size);
+	return o;
+}
+
+static struct object *object_from_memory(struct object_cache *c, pid_t pid, const struct mapping_info *m)
+{
+	size_t size;
+	struct stat unknown = {0};
+	uint8_t *data = object_memory_image(pid, m, &size);
+	struct object *o = data ? object_add(c, pid, m, &unknown, data, size, true) : NULL;
+	if (!o)
+		free(data);
 	return o;
 }
 
@@ -312,7 +324,7 @@ struct object *object_cache_get(struct object_cache *c, pid_t pid, const struct 
 		return o;
 	int fd = open_mapping(pid, m, &st);
 	if (fd < 0)
-		return NULL;
+		return object_from_memory(c, pid, m);
 	o = identical_object(c, m, &st);
 	if (o)
 		add_alias(o, m->path);
@@ -360,7 +372,7 @@ struct object *object_cache_vdso(struct object_cache *c, pid_t pid, uint64_t sta
 		return NULL;
 	}
 	o->path = "[vdso]";
-	o->is_vdso = true;
+	o->is_copy = true;
 	o->data = data;
 	o->size = len;
 	object_parse(o, false);

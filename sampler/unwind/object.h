@@ -29,7 +29,8 @@ struct object {
 	pid_t opener;	  /* the process through whose root it was found: debug files are looked for there too */
 	void *data;	  /* the file's mapping, or a malloc'ed copy of the vdso */
 	size_t size;
-	bool is_elf, is_vdso;
+	bool is_elf;
+	bool is_copy; /* data is malloc'ed: the vdso, or an image read from memory */
 	struct elf_image elf;
 	uint8_t build_id[ELF_BUILD_ID_MAX];
 	size_t build_id_len;
@@ -67,6 +68,9 @@ const char *object_cache_intern(struct object_cache *c, const char *s);
 /* The object behind a mapping of process pid (m->path is interned), opened if not known yet; NULL when it cannot be opened. open_new false: only what
  * is known already (data segments never open a file). */
 struct object *object_cache_get(struct object_cache *c, pid_t pid, const struct mapping_info *m, bool open_new);
+/* The loaded parts of a file that cannot be opened (deleted, and map_files needs a capability; another mount), read from the memory of the
+ * process: malloc'ed, laid out as in the file, without what is not loaded. m is its code. NULL when it cannot be done. */
+uint8_t *object_memory_image(pid_t pid, const struct mapping_info *m, size_t *size);
 /* The vdso, read from the process's memory (from ours when that one has gone: the kernel maps the same image everywhere). */
 struct object *object_cache_vdso(struct object_cache *c, pid_t pid, uint64_t start, uint64_t end);
 

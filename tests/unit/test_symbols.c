@@ -311,6 +311,13 @@ static void test_lines_and_inlined_functions_compressed(void **state)
 	check_lines(CC "-g -gz");
 }
 
+static void test_lines_and_inlined_functions_split(void **state)
+{
+	(void)state;
+	check_lines(CC "-g -gsplit-dwarf");
+	check_lines(CC "-g -gdwarf-4 -gsplit-dwarf");
+}
+
 static void test_lines_and_inlined_functions_by_clang(void **state)
 {
 	(void)state;
@@ -575,6 +582,7 @@ int main(void)
 		cmocka_unit_test(test_lines_and_inlined_functions_dwarf5),
 		cmocka_unit_test(test_lines_and_inlined_functions_dwarf4),
 		cmocka_unit_test(test_lines_and_inlined_functions_compressed),
+		cmocka_unit_test(test_lines_and_inlined_functions_split),
 		cmocka_unit_test(test_lines_and_inlined_functions_by_clang),
 		cmocka_unit_test(test_relative_source_path_is_joined_with_its_directory),
 		cmocka_unit_test(test_debug_file_beside_by_link),

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -371,7 +372,7 @@ static void test_vdso_is_read_from_memory_and_shared(void **state)
 	assert_non_null(vdso);
 	struct object *obj = object_at(f->as, UNWIND_NOW, vdso + 0x100);
 	assert_non_null(obj);
-	assert_true(obj->is_vdso);
+	assert_true(obj->is_copy);
 	assert_int_equal(object_find_symbol(obj, "__vdso_clock_gettime", NULL, NULL), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -480,6 +481,57 @@ static void test_deleted_file_is_opened_through_its_mapping(void **state)
 	munmap(code, len);
 }
 
+/* Exit status: which check failed in the unprivileged child; 0: none. */
+static int check_deleted_without_privileges(const char *path)
+{
+	struct object_cache *cache = object_cache_new();
+	struct address_space *as = address_space_new(cache, getpid());
+	uint64_t vaddr, size, start, end, bias;
+	void *lib = dlopen(path, RTLD_NOW);
+	int (*function)(int) = lib ? (int (*)(int))(uintptr_t)dlsym(lib, "exported") : NULL;
+	if (!function || unlink(path) != 0)
+		return 1;
+	if (setresuid(65534, 65534, 65534) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0 || address_space_scan(as, NULL) != 0)
+		return 2;
+	struct object *obj = object_at(as, UNWIND_NOW, (const void *)(uintptr_t)function);
+	if (!obj || !obj->is_copy)
+		return 3;
+	if (!address_space_bias(as, UNWIND_NOW, obj, &bias) || object_row(obj, (uint64_t)(uintptr_t)function - bias).kind != ROW_FAST)
+		return 4;
+	if (object_find_symbol(obj, "exported", &vaddr, &size) != 0 || vaddr + bias != (uint64_t)(uintptr_t)function)
+		return 5;
+	if (!object_function_bounds(obj, vaddr, &start, &end) || start != vaddr || end - start != size || !obj->build_id_len)
+		return 6;
+	return 0;
+}
+
+static void test_deleted_file_that_cannot_be_opened_is_read_from_memory(void **state)
+{
+	struct fixture *f = *state;
+	char path[128], command[512];
+	int status;
+	if (geteuid() != 0)
+		skip(); /* dropping privileges takes some */
+	snprintf(path, sizeof path, "%s/lib.so", f->dir);
+	for (int lld = 0; lld < 2; lld++) { /* lld lays segments out in another way */
+		snprintf(command, sizeof command,
+			 "echo 'int exported(int n) { volatile int a[9]; a[n] = n; return a[0]; }' | "
+			 "cc -O2 -fPIC -shared -Wl,--build-id %s -o %s -xc - 2>/dev/null",
+			 lld ? "-fuse-ld=lld" : "", path);
+		if (system(command) != 0) {
+			print_message("cannot build: %s\n", command);
+			continue;
+		}
+		chmod(f->dir, 0777);
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(check_deleted_without_privileges(path));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	unlink(path);
+}
+
 static void test_replaced_file_is_another_object_and_the_old_one_keeps_its_content(void **state)
 {
 	struct fixture *f = *state;
@@ -583,6 +635,13 @@ static void test_a_file_that_is_no_elf_file_is_code_without_an_object(void **sta
 	assert_int_equal(address_space_scan(f->as, NULL), 0);
 	assert_null(object_at(f->as, UNWIND_NOW, p));
 	assert_string_equal(at(f->as, UNWIND_NOW, (uint64_t)(uintptr_t)p), path);
+	for (int i = 0; i < 4; i++) /* it is tried again a few times, then the view is stable */
+		assert_int_equal(address_space_scan(f->as, NULL), 0);
+	struct mapping_set *set = f->as->set;
+	uint32_t id = mapping_set_id(f->cache, set);
+	assert_int_equal(address_space_scan(f->as, NULL), 0);
+	assert_ptr_equal(f->as->set, set);
+	assert_int_equal(mapping_set_id(f->cache, set), id);
 	munmap(p, 4096);
 	unlink(path);
 }
@@ -612,6 +671,7 @@ int main(void)
 		TEST(test_scans_keep_no_descriptors_open),
 		TEST(test_scan_of_a_process_that_has_gone_says_so),
 		TEST(test_deleted_file_is_opened_through_its_mapping),
+		TEST(test_deleted_file_that_cannot_be_opened_is_read_from_memory),
 		TEST(test_replaced_file_is_another_object_and_the_old_one_keeps_its_content),
 		TEST(test_truncated_file_is_survived),
 		TEST(test_hard_links_are_one_object),
