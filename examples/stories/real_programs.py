@@ -205,8 +205,17 @@ def bpftrace(program, argv):
         p.communicate()
         return None
     subprocess.run(argv, capture_output=True)
-    p.send_signal(2)
-    out, _ = p.communicate()
+    for _ in range(10):  # an interrupt before its handler is set is lost
+        p.send_signal(2)
+        try:
+            out, _ = p.communicate(timeout=5)
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    else:
+        p.kill()
+        p.communicate()
+        return None
     return {k: int(v) for k, v in re.findall(r"@(\w+): (\d+)", out)}
 
 
