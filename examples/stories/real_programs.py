@@ -292,7 +292,7 @@ def dd_tiny_blocks(c):
     edges = report.edges
     sizes = {(e["message_bytes"] or {}).get("p50") for e in edges if e["message_bytes"]}
     return Verdict(f"{n} blocks of 64 bytes on both sides ({copied} such lines of dd's own count); both compute in the kernel",
-                   ["none", "hot_line", "lockstep", "slow_producer", "slow_consumer"], report, [("message size", 64, sorted(sizes), 64 in sizes or not sizes)])
+                   ["none", "hot_line", "slow_producer", "slow_consumer"], report, [("message size", 64, sorted(sizes), 64 in sizes or not sizes)])
 
 
 def rsync_bwlimit(c):

@@ -748,6 +748,25 @@ static __always_inline __u8 waking_context(void *ctx, struct task_struct *waker,
 	return f & SYS_WRITE ? K_CTX_SOFTIRQ : K_CTX_HARDIRQ;
 }
 
+/* Per CPU, in place of the state that a waker outside the tree does not have: its descriptor cache. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct thread_state);
+} outsider SEC(".maps");
+
+static __always_inline __u64 object_of_outsider(struct task_struct *waker, unsigned long fd)
+{
+	__u32 zero = 0;
+	struct thread_state *o = bpf_map_lookup_elem(&outsider, &zero);
+	if (!o)
+		return 0;
+	o->tid = waker->pid;
+	o->tgid = waker->tgid;
+	return object_of(o, waker, fd);
+}
+
 SEC("tp_btf/sched_waking")
 int BPF_PROG(on_waking, struct task_struct *p)
 {
@@ -772,8 +791,11 @@ int BPF_PROG(on_waking, struct task_struct *p)
 		st->bytes = message_bytes(regs, f);
 
 	struct thread_state *w = member(waker);
-	if (!w)
+	if (!w) {
+		if ((f & SYS_FD) && (sys_flags(st->nr) & SYS_POLL))
+			st->waker_chan = object_of_outsider(waker, REG_ARG0(regs));
 		return 0;
+	}
 	w->last_woken = p->pid;
 	if ((f & SYS_FD) && (sys_flags(st->nr) & SYS_POLL)) {
 		struct file *own = w->waited;
