@@ -89,6 +89,13 @@ static void detach(void *state)
 	free(p);
 }
 
+/* The layout of compiled and interpreted frames is read for one architecture; all of it is compiled on every one. */
+#if defined(__x86_64__)
+enum { FRAMES_KNOWN = 1 };
+#else
+enum { FRAMES_KNOWN = 0 };
+#endif
+
 static int attach(struct runtime_env *env, pid_t pid, struct address_space *as, void **state, struct err *err)
 {
 	struct search s = {.as = as};
@@ -98,14 +105,8 @@ static int attach(struct runtime_env *env, pid_t pid, struct address_space *as, 
 	address_space_foreach(as, UNWIND_NOW, look, &s);
 	if (!s.object || !address_space_bias(as, UNWIND_NOW, s.object, &s.bias))
 		return -ENOENT;
-#if !defined(__x86_64__)
-	(void)env;
-	(void)pid;
-	(void)state;
-	(void)p;
-	(void)rc;
-	return err_set(err, -ENOTSUP, "Java frames are known on x86-64 only: native stacks only");
-#else
+	if (!FRAMES_KNOWN)
+		return err_set(err, -ENOTSUP, "Java frames are known on x86-64 only: native stacks only");
 	p = calloc(1, sizeof *p);
 	if (!p)
 		return -ENOMEM;
@@ -122,7 +123,6 @@ static int attach(struct runtime_env *env, pid_t pid, struct address_space *as, 
 	}
 	*state = p;
 	return 0;
-#endif
 }
 
 /* ---- one step of the native engine through the code cache ---- */
