@@ -36,7 +36,8 @@ struct requests {
 
 static bool is_known_server(const char *comm)
 {
-	static const char *const names[] = {"postgres", "redis-server", "valkey-server", "mysqld", "mariadbd", "memcached", "mongod"};
+	static const char *const names[] = {"postgres", "redis-server", "valkey-server", "mysqld",
+					    "mariadbd", "memcached",	"mongod"};
 	for (size_t i = 0; comm && i < sizeof(names) / sizeof(*names); i++)
 		if (strcmp(comm, names[i]) == 0)
 			return true;
@@ -116,14 +117,27 @@ static void gather(const struct finding_context *c, struct requests *r)
 		if (e->waiter_pid == r->caller->row->pid && e->waker_pid == r->server && is_request(c, e) &&
 		    same_site(c, finding_user_frame(c, e->waiter_stack_ix), r->frame_ix))
 			r->site_count += e->count;
+		if (e->waiter_pid == r->caller->row->pid && e->waker_pid == r->server && is_request(c, e) &&
+		    e->channel == r->channel)
+			r->channel_count += e->count;
 	}
+}
+
+/* Requests made: those that were waited for, and those whose answer was there already because the server took over the caller's CPU (a
+ * preemption each), as far as the caller's own calls allow. */
+static double requests_made(const struct requests *r)
+{
+	const struct process_row *p = r->caller->row;
+	double calls = (double)(p->rd_calls < p->wr_calls ? p->rd_calls : p->wr_calls), waits = (double)r->count;
+	return calls > waits ? waits + fmin(calls - waits, (double)p->ledger.preemptions) : waits;
 }
 
 static double strength(const struct requests *r)
 {
 	double mean = r->blocked_ns / (double)r->count;
 	return finding_ramp(log10(mean + 1), log10(LONG_NS), log10(SHORT_NS)) * finding_ramp((double)r->count, 20, 100) *
-	       finding_ramp((double)r->site_count / (double)r->count, 0.1, 0.4);
+	       finding_ramp((double)r->site_count / (double)r->count, 0.1, 0.4) *
+	       finding_ramp((double)r->channel_count / (double)r->count, 0.05, 0.25); /* many connections: not one at a time */
 }
 
 static void predict(struct finding_context *c, struct finding *f, const struct requests *r, double strong)
@@ -144,7 +158,7 @@ static void tell(struct finding_context *c, const struct requests *r, double str
 		return;
 	finding_weigh(c, f, r->estimated, r->count);
 	f->share_of_wall = fmin(1, r->blocked_ns / r->caller->lifetime_ns);
-	f->round_trips_per_s = (double)r->count * 1e9 / r->caller->lifetime_ns;
+	f->round_trips_per_s = requests_made(r) * 1e9 / r->caller->lifetime_ns;
 	if (r->bytes.total_count) {
 		f->bytes_p50 = size_hist_quantile(&r->bytes, 0.5);
 		f->bytes_p99 = size_hist_quantile(&r->bytes, 0.99);
@@ -161,8 +175,11 @@ static void tell(struct finding_context *c, const struct requests *r, double str
 		    finding_count(f->round_trips_per_s, n),
 		    finding_duration(hist_total(&r->hist) ? hist_quantile(&r->hist, 0.5) : r->blocked_ns / (double)r->count, p50),
 		    100 * f->share_of_wall);
-	finding_say(c, &f->where, "%s, over %s", *finding_site(c, r->stack_ix, site) ? site : "unknown code", ch && ch->name ? ch->name : "a socket");
-	finding_say(c, &f->advice, "Ask for many records at a time, send requests without waiting for each answer, or cache: %.1f to %.1f times as fast",
+	finding_say(c, &f->where, "%s, over %s", *finding_site(c, r->stack_ix, site) ? site : "unknown code",
+		    ch && ch->name ? ch->name : "a socket");
+	finding_say(c, &f->advice,
+		    "Ask for many records at a time, send requests without waiting for each answer, or cache: %.1f to %.1f times "
+		    "as fast",
 		    f->speedup_low, f->speedup_high);
 }
 
@@ -172,8 +189,8 @@ static bool is_first(const struct finding_context *c, size_t ix)
 	const struct edge_row *e = &c->p->edges[ix];
 	for (size_t i = 0; i < ix; i++) {
 		const struct edge_row *o = &c->p->edges[i];
-		if (o->waiter_pid == e->waiter_pid && o->waker_pid == e->waker_pid && (e->waker_pid || o->channel == e->channel) &&
-		    is_request(c, o))
+		if (o->waiter_pid == e->waiter_pid && o->waker_pid == e->waker_pid &&
+		    (e->waker_pid || o->channel == e->channel) && is_request(c, o))
 			return false;
 	}
 	return true;
@@ -183,7 +200,10 @@ static void run(struct finding_context *c)
 {
 	for (size_t i = 0; i < c->p->n_edges; i++) {
 		const struct edge_row *e = &c->p->edges[i];
-		struct requests r = {.caller = finding_process(c, e->waiter_pid), .server = e->waker_pid, .channel = e->channel, .frame_ix = IX_NONE};
+		struct requests r = {.caller = finding_process(c, e->waiter_pid),
+				     .server = e->waker_pid,
+				     .channel = e->channel,
+				     .frame_ix = IX_NONE};
 		if (!r.caller || !r.caller->row->in_tree || r.caller->lifetime_ns <= 0 || !is_request(c, e) || !is_first(c, i))
 			continue;
 		gather(c, &r);
