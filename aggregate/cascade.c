@@ -12,8 +12,9 @@
 
 /* Slices visited per window: a wait over thousands of another's waits makes thousands of slices at each level. Beyond the
  * budget the chain is cut where it stands (cut_ns tells), so that the cost stays linear in the waits. */
-#define SLICES_PER_WAIT 24
+#define SLICES_PER_WAIT 64
 #define SLICES_BASE 4096
+#define SLICES_ONE_WAIT 2048
 
 #define MAX_BLAMES 8192
 #define MAX_IDLES 16384
@@ -24,7 +25,7 @@ struct walk {
 	int32_t waiter_pid;
 	uint32_t path[CASCADE_DEPTH + 1]; /* threads from the waiter on */
 	unsigned depth;
-	int64_t budget;
+	int64_t budget, left; /* for the wait at hand; for the window */
 	/* of the wait at hand: led to a process of the tree that worked, or to a device or another host; to the waiter's own */
 	uint64_t working_ns, own_working_ns;
 };
@@ -263,7 +264,7 @@ int cascade_add(struct cascade *c, const struct wgraph *g)
 	uint64_t *working = c->awaited ? c->awaited + c->cap_waits : NULL;
 	if (n)
 		memset(c->awaited, 0, n * sizeof(*c->awaited));
-	struct walk k = {.c = c, .g = g, .budget = (int64_t)(SLICES_PER_WAIT * n + SLICES_BASE)};
+	struct walk k = {.c = c, .g = g, .left = (int64_t)(SLICES_PER_WAIT * n + SLICES_BASE)};
 	for (uint32_t i = 0; i < n; i++) {
 		const struct window_wait *w = &g->w->waits[i];
 		if (w->t_wake <= w->t_out || w->cls == WC_NONE)
@@ -273,7 +274,9 @@ int cascade_add(struct cascade *c, const struct wgraph *g)
 		k.path[0] = w->thread;
 		k.working_ns = k.own_working_ns = 0;
 		c->blocked_ns += w->t_wake - w->t_out;
+		int64_t budget = k.budget = k.left < SLICES_ONE_WAIT ? k.left : SLICES_ONE_WAIT;
 		blame_wait(&k, w->thread, i, w->t_out, w->t_wake);
+		k.left -= budget - k.budget;
 		working[i] = working_time(&k, i);
 	}
 	for (uint32_t i = 0; i < n; i++)

@@ -9,6 +9,13 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Time from wake-up to run that a wait brings with it; more than this is the machine's. */
+#define WAKEUP_NS 2e4
+
+/* Of any two stages one is a little faster and waits a little, at both ends when their work varies. */
+#define ONE_SIDED 0.05
+#define BOTH_SIDES 0.15
+
 static uint64_t capacity(const struct finding_context *c, uint32_t channel)
 {
 	const struct channel_row *ch = profile_channel(c->p, channel);
@@ -31,9 +38,11 @@ static double latency(const struct finding_context *c, uint32_t channel, int32_t
 {
 	const struct process_info *p = finding_process(c, waiter);
 	double ns = 0;
-	for (size_t i = 0; i < c->p->n_edges; i++)
-		if (c->p->edges[i].channel == channel && c->p->edges[i].waiter_pid == waiter)
-			ns += (double)c->p->edges[i].run_queue_ns;
+	for (size_t i = 0; i < c->p->n_edges; i++) {
+		const struct edge_row *e = &c->p->edges[i];
+		if (e->channel == channel && e->waiter_pid == waiter)
+			ns += fmin((double)e->run_queue_ns, (double)e->count * WAKEUP_NS);
+	}
 	return p && p->lifetime_ns > 0 ? ns / p->lifetime_ns : 0;
 }
 
@@ -80,8 +89,9 @@ static void tell(struct finding_context *c, const struct flow_row *r, double ful
 	/* with room for the bursts each side works all the time, until the busier one, or the CPUs, set the pace */
 	double full_left = 1 - full - latency(c, r->channel, r->writer_pid), empty_left = 1 - empty - latency(c, r->channel, r->reader_pid);
 	double cpu_bound = c->demand / (c->p->meta.cpus ? c->p->meta.cpus : 1);
+	double both = finding_ramp(fmin(full, empty), ONE_SIDED, BOTH_SIDES);
 	double high = 1 / fmin(1, fmax(cpu_bound, fmax(0.01, fmax(full_left, empty_left))));
-	finding_predict(c, f, 1 + (high - 1) * 0.8, 1 + (high - 1) * 1.05);
+	finding_predict(c, f, 1 + both * (high - 1) * 0.8, 1 + both * (high - 1) * 1.05);
 	char a[FINDING_NAME], b[FINDING_NAME], size[32], burst[32], cap[96] = "the buffer";
 	if (capacity(c, r->channel))
 		snprintf(cap, sizeof(cap), "the buffer of %s", finding_size((double)capacity(c, r->channel), size));

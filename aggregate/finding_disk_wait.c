@@ -12,6 +12,10 @@
 #define GROUPED_LOW 32
 #define GROUPED_HIGH 64
 
+/* A wait or two, however long, are a start or an accident. */
+#define FEW 3
+#define MANY 20
+
 /* Every process of the role that waits for a device, and what of the way that is. */
 struct disk {
 	const struct process_info *lead;
@@ -105,7 +109,8 @@ static void run(struct finding_context *c)
 		if (d.path < FINDING_MIN_GAIN / 2)
 			continue;
 		add_waits(c, &d);
-		if (d.top && d.count)
+		d.path *= finding_ramp((double)d.count, FEW, MANY);
+		if (d.top && d.count && d.path > 0)
 			tell(c, &d);
 	}
 }

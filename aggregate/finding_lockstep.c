@@ -48,10 +48,28 @@ static uint64_t writes_waited(const struct talk_side *s)
 	return s->by_class[WC_PIPE_WRITE] + s->by_class[WC_UNIX_WRITE] + s->by_class[WC_TCP_WRITE];
 }
 
-/* A side that never waited is seen by its hand-offs alone, and a one-way stream on a shared CPU has those too. Only when it
- * also reads about once per message, and the other writes about once, is it a conversation. Futexes are neither read nor
+/* Whether a channel leads from one to the other. -1: the ends of neither are known. */
+static int leads(const struct finding_context *c, int32_t from, int32_t to)
+{
+	bool known = false;
+	for (size_t i = 0; i < c->p->n_channels; i++) {
+		const struct channel_row *ch = &c->p->channels[i];
+		bool writes = false, reads = false;
+		for (size_t e = 0; e < ch->n_ends && ch->kind != CH_CHILD; e++) {
+			writes |= ch->ends[e].pid == from && ch->ends[e].role & END_WRITER;
+			reads |= ch->ends[e].pid == to && ch->ends[e].role & END_READER;
+			known |= ch->ends[e].pid == to && ch->ends[e].role & END_READER;
+		}
+		if (writes && reads)
+			return 1;
+	}
+	return known ? 0 : -1;
+}
+
+/* A side that never waited is seen by its hand-offs alone, and a one-way stream on a shared CPU has those too. Only when the other
+ * one has a channel to answer over, and the calls say that it does, is it a conversation. Futexes are neither read nor
  * written: there the hand-off is all the evidence there is. */
-static double answered(const struct lockstep *l)
+static double answered(const struct finding_context *c, const struct lockstep *l)
 {
 	const struct talk_side *s = l->t->side;
 	uint64_t waits[2] = {s[0].count, s[1].count};
@@ -61,6 +79,11 @@ static double answered(const struct lockstep *l)
 	const struct talk_side *busy = waits[0] < waits[1] ? &s[1] : &s[0];
 	if ((busy->by_class[WC_FUTEX] + busy->by_class[WC_IPC_QUEUE]) * 2 > busy->count)
 		return 1;
+	if (leads(c, other->row->pid, silent->row->pid) == 0)
+		return 0;
+	bool socket = (busy->by_class[WC_PIPE_READ]) * 2 < busy->count;
+	if (socket) /* sends and receives are no reads and writes: their calls are not counted */
+		return 1;
 	double n = (double)busy->count;
 	double reads = (double)silent->row->rd_calls / n, writes = (double)other->row->wr_calls / n;
 	return finding_ramp(reads < writes ? reads : writes, 0.4, 0.8);
@@ -68,7 +91,7 @@ static double answered(const struct lockstep *l)
 
 /* Alternation, coverage and overlap with soft edges. At the hard values of ALGORITHMS D (0.9, 0.6, 0.1) it
  * is full; on a busy machine preemptions and a process's own hand-offs make turns look less clean than they are. */
-static double strength(const struct lockstep *l)
+static double strength(const struct finding_context *c, const struct lockstep *l)
 {
 	const struct pair_row *p = l->t->pair;
 	double alternation = share((double)p->switches, (double)p->turns - 1);
@@ -77,7 +100,7 @@ static double strength(const struct lockstep *l)
 	double full = (double)(writes_waited(&l->t->side[0]) + writes_waited(&l->t->side[1]));
 	double count = (double)(l->t->side[0].count + l->t->side[1].count);
 	return finding_ramp(alternation, 0.5, 0.8) * finding_ramp(coverage, 0.3, 0.6) * finding_ramp(overlap, 0.4, 0.15) *
-	       (1 - share(full, count)) * answered(l);
+	       finding_ramp(share(full, count), 0.3, 0.05) * answered(c, l);
 }
 
 /* Round trips. Where neither side does anything but talk to the other, its calls count them exactly: one write and one read of each
@@ -119,6 +142,11 @@ static void price(struct lockstep *l, const struct finding_context *c)
 	l->new_low_ns = a + b + deeper;
 	l->new_high_ns = (c->p->meta.cpus > 1 ? (a > b ? a : b) : a + b) + deeper;
 	l->service_bound = a + b > 0.5 * l->round_ns;
+	/* Work of one side while the other one waits could overlap; of a side that was merely preempted by the other, the scheduler
+	 * decides. With messages in batches the pair is another one, and overlaps when it has the CPUs. */
+	double waits = share((double)(p->a_waits_b + p->b_waits_a), (double)p->turns);
+	if (l->service_bound)
+		l->new_high_ns = l->new_low_ns - (l->new_low_ns - l->new_high_ns) * finding_ramp(waits, 0.5, 0.9);
 }
 
 static double speedup(const struct lockstep *l, double new_ns)
@@ -218,7 +246,7 @@ static void run(struct finding_context *c)
 		l.b = finding_process(c, l.t->pid[1]);
 		count_rounds(&l);
 		price(&l, c);
-		l.strength = strength(&l);
+		l.strength = strength(c, &l);
 		if (speedup(&l, l.new_low_ns) + speedup(&l, l.new_high_ns) > 2 * (1 + FINDING_MIN_GAIN))
 			tell(c, &l);
 	}

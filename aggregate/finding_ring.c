@@ -20,6 +20,7 @@
 /* What of a hop's kernel time is left when messages travel in batches (see finding_lockstep.c). */
 #define BATCHED_KERNEL_SHARE 0.04
 #define UNSURE 1.1
+#define CALLS_AGREE 1.02
 /* Calls of all members that agree within 2 % (and a few of start-up) are one count. */
 #define CALLS_AGREE 1.02
 
@@ -130,10 +131,19 @@ static double exact_rounds(const struct finding_context *c, const struct ring *r
 	return most < least * CALLS_AGREE + 20 ? least : 0;
 }
 
+static double pair_overlap(const struct finding_context *c, const struct process_info *a, const struct process_info *b)
+{
+	const struct talk *t = finding_talk(c, a->row->pid, b->row->pid);
+	if (!t || !t->pair || !t->pair->run_either_ns)
+		return 1;
+	return (double)t->pair->run_both_ns / (double)t->pair->run_either_ns;
+}
+
 /* The ring is in step when every hop happens equally often and all its members together run about one at a time. */
 static double weigh(const struct finding_context *c, const struct step *steps, struct ring *r)
 {
-	double least = INFINITY, most = 0, run = 0, alone = 0, waits = 1;
+	double least = INFINITY, most = 0, run = 0, waits = 1, overlap = 0;
+	double calls_least = INFINITY, calls_most = 0;
 	r->active = 1;
 	for (unsigned i = 0; i < r->n; i++) {
 		const struct process_info *p = &c->processes[r->member[i]];
@@ -144,8 +154,10 @@ static double weigh(const struct finding_context *c, const struct step *steps, s
 			most = fmax(most, (double)s->count);
 			waits = fmin(waits, (s->blocked_ns + s->latency_ns + (double)p->row->ledger.on_cpu_ns) / (p->lifetime_ns + 1));
 		}
-		run += p->load ? (double)p->load->run_ns : 0;
-		alone += p->load ? (double)p->load->alone_ns : 0;
+		run += p->load ? (double)p->load->run_ns / c->window_ns : 0;
+		overlap += pair_overlap(c, p, &c->processes[r->member[(i + 1) % r->n]]) / r->n;
+		calls_least = fmin(calls_least, (double)(p->row->rd_calls < p->row->wr_calls ? p->row->rd_calls : p->row->wr_calls));
+		calls_most = fmax(calls_most, (double)(p->row->rd_calls > p->row->wr_calls ? p->row->rd_calls : p->row->wr_calls));
 		r->work_ns += (double)p->row->ledger.on_cpu_ns;
 		r->batched_ns += (double)p->row->ledger.on_cpu_ns * (1 - kernel + kernel * BATCHED_KERNEL_SHARE);
 	}
@@ -153,8 +165,8 @@ static double weigh(const struct finding_context *c, const struct step *steps, s
 		return 0;
 	r->rounds = fmax(most, exact_rounds(c, r));
 	r->active = fmin(1, waits);
-	double overlap = run > 0 ? 1 - alone / run : 1;
-	return finding_ramp(least / most, 0.4, 0.8) * finding_ramp(overlap, 0.5, 0.2) * finding_ramp(waits, 0.1, 0.4);
+	return finding_ramp(least / most, 0.4, 0.8) * finding_ramp(overlap, 0.4, 0.2) * finding_ramp(run, 1.4, 1.1) *
+	       finding_ramp(waits, 0.1, 0.4);
 }
 
 static void tell(struct finding_context *c, const struct step *steps, const struct ring *r, double strong)

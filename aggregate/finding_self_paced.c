@@ -16,6 +16,9 @@
 
 #define MAX_VICTIMS 64
 
+/* A victim waits about once per sleep, in its turn; who waits once for all the sleeps waits for the end of something. */
+#define OFTEN 0.3
+
 static bool accepts(const struct finding_context *c, int32_t pid)
 {
 	return finding_top_wait(c, pid, WC_ACCEPT) != NULL;
@@ -33,7 +36,7 @@ static const struct critical_row *top_timer(const struct finding_context *c, int
 	return best;
 }
 
-static unsigned real_victims(const struct finding_context *c, int32_t pid, int32_t *victims)
+static unsigned real_victims(const struct finding_context *c, int32_t pid, double sleeps, int32_t *victims)
 {
 	int32_t all[MAX_VICTIMS];
 	unsigned n = finding_victims(c, BLAME_TIMER, pid, all, MAX_VICTIMS), real = 0;
@@ -42,9 +45,10 @@ static unsigned real_victims(const struct finding_context *c, int32_t pid, int32
 		const struct talk *t = finding_talk(c, pid, all[i]);
 		unsigned me = t && t->pid[1] == pid;
 		bool at_leisure = t && t->side[me].count && t->side[!me].count && !server;
-		const struct wait_row *w = finding_top_wait(c, all[i], WC_COUNT);
-		bool parent = w && w->cls == WC_CHILD;
-		if (!at_leisure && !parent)
+		const struct process_info *v = finding_process(c, all[i]);
+		bool parent = t && t->side[!me].by_class[WC_CHILD] * 2 > t->side[!me].count;
+		bool often = v && (double)v->row->ledger.waits >= OFTEN * sleeps;
+		if (!at_leisure && !parent && often)
 			victims[real++] = all[i];
 	}
 	return real;
@@ -86,11 +90,14 @@ static void run(struct finding_context *c)
 		if (!p->row->in_tree || path < FINDING_MIN_GAIN / 2)
 			continue;
 		const struct critical_row *timer = top_timer(c, p->row->pid);
-		unsigned n = real_victims(c, p->row->pid, victims);
-		if (!timer || !timer->count || !n)
+		if (!timer || !timer->count)
+			continue;
+		const struct wait_row *sleep = finding_top_wait(c, p->row->pid, timer->cls);
+		unsigned n = real_victims(c, p->row->pid, sleep ? (double)sleep->count : (double)timer->count, victims);
+		if (!n)
 			continue;
 		double mean = (double)timer->ns / (double)timer->count;
-		double strength = finding_ramp(log10(mean), log10(TICK_NS), log10(PACE_NS)) * (n == 1 ? 0.5 : 1);
+		double strength = finding_ramp(log10(mean), log10(TICK_NS), log10(PACE_NS)) * (n == 1 ? 0.3 : 1);
 		if (strength > 0)
 			tell(c, p, timer, strength, victims, n);
 	}

@@ -117,7 +117,8 @@ static void run(struct finding_context *c)
 		add_clients(c, &q);
 		if (q.n < MIN_CLIENTS || q.top_edge == SIZE_MAX || q.count < MIN_REQUESTS * q.n)
 			continue;
-		q.waiting = (double)l->waiters_ns / (double)l->awaited_ns;
+		/* one thread per client is as many servers: only what waits per answering thread queues */
+		q.waiting = (double)l->waiters_ns / (double)l->awaited_ns / (l->answering > 1 ? l->answering : 1);
 		q.awaited = (double)l->awaited_ns / c->window_ns;
 		q.working = (double)l->awaited_run_ns / (double)l->awaited_ns;
 		double service = q.awaited * c->wall_ns / (double)q.count;

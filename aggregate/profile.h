@@ -203,6 +203,7 @@ struct load_row {
 	uint64_t waiters_ns, awaited_ns, excess_ns; /* excess: integral of (waiters - 1) where > 1: the queue */
 	uint32_t waiters_max, clients;		    /* clients: distinct processes that waited for it */
 	uint64_t awaited_run_ns;		    /* of awaited_ns: it ran (or was runnable) */
+	uint32_t answering;			    /* threads of it that ended others' waits, most in one window */
 };
 /* Time with exactly n threads of the tree running, over the analysed windows; the last row means n or more. */
 struct parallel_row {

@@ -442,6 +442,7 @@ static const struct db_column load_columns[] = {
 	U32(load_row, waiters_max, "count"),
 	U32(load_row, clients, "count"),
 	U64(load_row, awaited_run_ns, "ns"),
+	U32(load_row, answering, "count"),
 };
 static const struct db_table loads_table = {
 	.name = "loads", ARRAY_OF(profile, loads, n_loads), COLUMNS(load_columns),

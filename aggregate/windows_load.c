@@ -59,6 +59,8 @@ void load_row_merge(void *into, const void *from)
 		x->waiters_max = y->waiters_max;
 	if (y->clients > x->clients)
 		x->clients = y->clients;
+	if (y->answering > x->answering)
+		x->answering = y->answering;
 }
 
 static void pass_time(struct load_sweep *s, uint64_t t)
@@ -238,6 +240,23 @@ static void pass_mark(struct load_sweep *s, uint64_t mark)
 	}
 }
 
+/* Threads that ended waits of other processes: how many a process serves with. */
+static int count_answering(struct windows_load *l, const struct wgraph *g)
+{
+	uint8_t *seen = calloc(g->w->n_threads + 1, 1);
+	if (!seen)
+		return -ENOMEM;
+	for (size_t i = 0; i < g->w->n; i++) {
+		uint32_t by = g->end[i] == END_TASK ? g->waker[i] : WG_NONE;
+		if (by == WG_NONE || seen[by] || g->proc[by] == wgraph_waiter_proc(g, i))
+			continue;
+		seen[by] = 1;
+		l->now[g->proc[by]].sum.answering++;
+	}
+	free(seen);
+	return 0;
+}
+
 static void keep(struct windows_load *l, const struct wgraph *g)
 {
 	for (size_t i = 0; i < g->n_procs; i++) {
@@ -264,6 +283,8 @@ int windows_load_add(struct windows_load *l, const struct wgraph *g)
 	if (g->n_procs)
 		memset(l->now, 0, g->n_procs * sizeof(*l->now));
 	struct load_sweep s = {.l = l, .g = g};
+	if (count_answering(l, g))
+		return -ENOMEM;
 	for (size_t i = 0; i < g->n_marks; i++)
 		pass_mark(&s, g->marks[i]);
 	uint64_t end = g->w->end_ns - g->w->start_ns;
