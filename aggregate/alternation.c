@@ -366,6 +366,7 @@ static void take_back_folded(struct pair_row *row, const struct seen_pair *s, co
 		lost = lost < row->run_either_ns ? lost : row->run_either_ns;
 		lost = lost < row->active_ns ? lost : row->active_ns;
 		*service[i] -= lost;
+		row->run_both_ns -= lost < row->run_both_ns ? lost : row->run_both_ns;
 		row->run_either_ns -= lost;
 		row->active_ns -= lost;
 		row->queued_ns += lost;

@@ -12,6 +12,10 @@
 #define GROUPED_LOW 32
 #define GROUPED_HIGH 64
 
+/* A group shares the wake-ups and system calls around the device wait too; of the time besides it this much is left. */
+#define REST_LOW 0.6
+#define REST_HIGH 0.2
+
 /* A wait or two, however long, are a start or an accident. */
 #define FEW 3
 #define MANY 20
@@ -79,9 +83,8 @@ static void tell(struct finding_context *c, const struct disk *d)
 	add_victims(c, f, pid);
 	finding_add_channel(c, f, d->top->channel);
 	finding_add_evidence(c, f, "waits for the disk here", d->top->pid, d->top->stack_ix);
-	/* a group shares the wake-ups and calls around the device wait too: half of the rest, at best */
 	double rest = 1 - d->path;
-	finding_predict(c, f, 1 / (rest + d->path / GROUPED_LOW), 1 / (rest / 2 + d->path / GROUPED_HIGH));
+	finding_predict(c, f, 1 / (rest * REST_LOW + d->path / GROUPED_LOW), 1 / (rest * REST_HIGH + d->path / GROUPED_HIGH));
 	bool flush = flushes(c, d->top->stack_ix);
 	char name[FINDING_NAME], n[32], p50[32], site[FINDING_SITE];
 	const struct channel_row *ch = profile_channel(c->p, d->top->channel);

@@ -28,6 +28,30 @@ static bool converse(const struct finding_context *c, int32_t a, int32_t b)
 	return t != NULL;
 }
 
+/* Whether what this process hands on comes back to it: then it is part of a round, not a stage of a pipeline. Breadth first over
+ * the flows, a bounded number of processes. */
+#define MAX_REACH 64
+static bool comes_back(const struct finding_context *c, int32_t me)
+{
+	int32_t seen[MAX_REACH];
+	unsigned n = 1;
+	seen[0] = me;
+	for (unsigned at = 0; at < n; at++)
+		for (size_t i = 0; i < c->p->n_flows; i++) {
+			const struct flow_row *r = &c->p->flows[i];
+			if (r->writer_pid != seen[at] || !r->reader_pid || r->reader_pid == r->writer_pid)
+				continue;
+			if (r->reader_pid == me)
+				return true;
+			bool known = false;
+			for (unsigned j = 0; j < n; j++)
+				known |= seen[j] == r->reader_pid;
+			if (!known && n < MAX_REACH)
+				seen[n++] = r->reader_pid;
+		}
+	return false;
+}
+
 static void look_at_flows(const struct finding_context *c, struct stage *s)
 {
 	int32_t me = s->p->row->pid;
@@ -79,7 +103,7 @@ bool finding_stage(const struct finding_context *c, const struct process_info *p
 	if (!p->row->in_tree || !p->load || c->window_ns <= 0)
 		return false;
 	look_at_flows(c, s);
-	if (s->full <= 0 && s->empty <= 0)
+	if ((s->full <= 0 && s->empty <= 0) || comes_back(c, p->row->pid))
 		return false;
 	double queued = p->row->observed_ns ? (double)p->row->ledger.run_queue_ns / (double)p->row->observed_ns : 0;
 	s->busy = fmin(1, finding_busy(c, p->row->pid) + queued);

@@ -159,7 +159,7 @@ void finding_weigh(const struct finding_context *c, struct finding *f, bool esti
 	f->confidence = level < CONF_LOW ? CONF_LOW : (enum confidence)level;
 }
 
-/* Same culprits: every process of the smaller set is in the larger one, and channels meet where both name any. */
+/* Same culprits: every process of the smaller set is in the larger one; findings of one kind must also meet in a channel. */
 static bool same_story(const struct finding *a, const struct finding *b)
 {
 	const struct finding *small = a->n_pids <= b->n_pids ? a : b, *large = small == a ? b : a;
@@ -170,7 +170,7 @@ static bool same_story(const struct finding *a, const struct finding *b)
 		if (!in)
 			return false;
 	}
-	if (!a->n_channels || !b->n_channels)
+	if (a->kind != b->kind || !a->n_channels || !b->n_channels)
 		return true;
 	for (size_t i = 0; i < a->n_channels; i++)
 		for (size_t j = 0; j < b->n_channels; j++)
