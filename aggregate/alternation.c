@@ -59,6 +59,7 @@ void pair_row_merge(void *into, const void *from)
 	x->covered_ns += y->covered_ns;
 	x->run_both_ns += y->run_both_ns;
 	x->run_either_ns += y->run_either_ns;
+	x->ready_both_ns += y->ready_both_ns;
 	x->wake_latency_ns += y->wake_latency_ns;
 	x->service_a_ns += y->service_a_ns;
 	x->service_b_ns += y->service_b_ns;
@@ -238,6 +239,7 @@ static void advance(struct sweep *s, uint64_t t)
 	}
 	s->gap.run_both_ns += a && b ? dt : 0;
 	s->gap.run_either_ns += a || b ? dt : 0;
+	s->gap.ready_both_ns += (a && !b && s->queued[1] > 0) || (b && !a && s->queued[0] > 0) ? dt : 0;
 	s->gap.service_a_ns += a ? dt : 0;
 	s->gap.service_b_ns += b ? dt : 0;
 	s->gap.covered_ns += s->waiting[0] || s->waiting[1] ? dt : 0;
@@ -359,6 +361,7 @@ static void take_back_folded(struct pair_row *row, const struct seen_pair *s, co
 		row->run_both_ns -= both;
 		*service[i] -= ns[i] < *service[i] ? ns[i] : *service[i];
 		row->covered_ns += both;
+		row->ready_both_ns += both;
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t by_others = w->preempted[i] - (w->excused[i] < w->preempted[i] ? w->excused[i] : w->preempted[i]);

@@ -18,6 +18,9 @@
  * 200-byte messages: batches of 1,000 keep about 4 % of the single message's kernel time. */
 #define BATCHED_KERNEL_SHARE 0.04
 
+/* Copying is not saved by batches: some 4 GB/s. */
+#define COPY_NS_PER_BYTE 0.25
+
 /* What is left unexplained of kernel time when no sample tells user from kernel: message passing is mostly kernel time. */
 #define UNSAMPLED_KERNEL_SHARE 0.75
 
@@ -105,7 +108,7 @@ static double strength(const struct finding_context *c, const struct lockstep *l
 	double overlap = share((double)p->run_both_ns, (double)p->run_either_ns);
 	double full = (double)(writes_waited(&l->t->side[0]) + writes_waited(&l->t->side[1]));
 	double count = (double)(l->t->side[0].count + l->t->side[1].count);
-	return finding_ramp(alternation, 0.5, 0.8) * finding_ramp(coverage, 0.3, 0.6) * finding_ramp(overlap, 0.4, 0.15) *
+	return finding_ramp(alternation, 0.5, 0.8) * finding_ramp(coverage, 0.3, 0.6) * finding_ramp(overlap, l->calls_agree ? 0.6 : 0.4, l->calls_agree ? 0.3 : 0.15) *
 	       finding_ramp(share(full, count), 0.3, 0.05) * answered(c, l);
 }
 
@@ -134,6 +137,23 @@ static double kernel_share(const struct process_info *i)
 	return i->samples >= 10 ? share(i->kernel_ns, i->kernel_ns + i->user_ns) : UNSAMPLED_KERNEL_SHARE;
 }
 
+/* Bytes of one round trip, both ways; each side copies all of them once, in or out. */
+static double round_bytes(const struct lockstep *l)
+{
+	const struct process_row *a = l->a->row, *b = l->b->row;
+	double by_calls = share((double)(a->wr_bytes + b->wr_bytes), l->rounds), by_waits = 0;
+	for (unsigned i = 0; i < 2; i++)
+		by_waits += l->t->side[i].bytes.total_count ? size_hist_quantile(&l->t->side[i].bytes, 0.5) : 0;
+	return fmax(by_waits, fmin(by_calls, l->calls_agree ? INFINITY : by_waits));
+}
+
+/* One side's work per message when messages travel in batches: its own, and what of the kernel's is not saved. */
+static double batched(const struct lockstep *l, double work, double kernel)
+{
+	double in_kernel = work * kernel;
+	return work - in_kernel + fmin(in_kernel, in_kernel * BATCHED_KERNEL_SHARE + round_bytes(l) * COPY_NS_PER_BYTE);
+}
+
 /* Splits the mean round trip: each side's work, deeper waits, and the rest (wake-ups, switches, run-queue), which batching
  * wins. Sides that may run at once can also overlap. */
 static void price(struct lockstep *l, const struct finding_context *c)
@@ -143,17 +163,16 @@ static void price(struct lockstep *l, const struct finding_context *c)
 	l->round_ns = share((double)p->active_ns, rounds);
 	l->active_share = fmin(1, share((double)(p->active_ns + p->queued_ns), c->window_ns));
 	double work[2] = {share((double)p->service_a_ns, rounds), share((double)p->service_b_ns, rounds)};
-	double ka = kernel_share(l->a), kb = kernel_share(l->b);
-	double a = work[0] * (1 - ka + ka * BATCHED_KERNEL_SHARE), b = work[1] * (1 - kb + kb * BATCHED_KERNEL_SHARE);
+	double a = batched(l, work[0], kernel_share(l->a)), b = batched(l, work[1], kernel_share(l->b));
 	double deeper = share((double)(p->deeper_a_ns + p->deeper_b_ns), rounds);
 	l->new_low_ns = a + b + deeper;
 	l->new_high_ns = (c->p->meta.cpus > 1 ? (a > b ? a : b) : a + b) + deeper;
 	l->service_bound = a + b > 0.5 * l->round_ns;
 	/* Work of one side while the other one waits could overlap; of a side that was merely preempted by the other, the scheduler
 	 * decides. With messages in batches the pair is another one, and overlaps when it has the CPUs. */
-	double waits = share((double)(p->a_waits_b + p->b_waits_a), (double)p->turns);
+	double ready = share((double)p->ready_both_ns, (double)p->run_either_ns);
 	if (l->service_bound)
-		l->new_high_ns = l->new_low_ns - (l->new_low_ns - l->new_high_ns) * finding_ramp(waits, 0.5, 0.9);
+		l->new_high_ns = l->new_low_ns - (l->new_low_ns - l->new_high_ns) * finding_ramp(ready, 0.35, 0.1);
 }
 
 static double speedup(const struct lockstep *l, double new_ns)

@@ -137,6 +137,7 @@ struct pair_row {
 	uint64_t queued_ns;	       /* besides active_ns: stretches in which the one whose turn it was had no CPU for long */
 	uint64_t covered_ns;	       /* union of the waits (and hand-offs) */
 	uint64_t run_both_ns, run_either_ns;
+	uint64_t ready_both_ns;	       /* one ran, the other was runnable: they share a CPU, and do not wait for each other */
 	uint64_t wake_latency_ns;      /* sum of run - wake over those waits */
 	uint64_t service_a_ns, service_b_ns; /* on-CPU time of each between its wake-up and its next wait on the other */
 	uint64_t deeper_a_ns, deeper_b_ns; /* time each was itself waiting on a third party while the other waited for it */

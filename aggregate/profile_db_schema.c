@@ -364,6 +364,7 @@ static const struct db_column pair_columns[] = {
 	U64(pair_row, covered_ns, "ns"),
 	U64(pair_row, run_both_ns, "ns"),
 	U64(pair_row, run_either_ns, "ns"),
+	U64(pair_row, ready_both_ns, "ns"),
 	U64(pair_row, wake_latency_ns, "ns"),
 	U64(pair_row, service_a_ns, "ns"),
 	U64(pair_row, service_b_ns, "ns"),
