@@ -105,7 +105,8 @@ static int open_hardened(struct reader *r, uint8_t *bytes, size_t n)
 		{SQLITE_LIMIT_FUNCTION_ARG, 8},	    {SQLITE_LIMIT_ATTACHED, 0},		{SQLITE_LIMIT_TRIGGER_DEPTH, 5},
 	};
 
-	if (sqlite3_open(":memory:", &r->db) != SQLITE_OK)
+	if (sqlite3_open_v2(":memory:", &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
 		return sql_failed(r);
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
 		sqlite3_limit(r->db, limits[i].id, limits[i].value);

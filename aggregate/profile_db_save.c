@@ -187,7 +187,8 @@ int profile_save(const struct profile *p, const char *path, struct err *err)
 
 	if (p->meta.end_ns < p->meta.start_ns)
 		return err_set(err, -ERANGE, "write the profile: it ends before it starts");
-	if (sqlite3_open(":memory:", &w.db) != SQLITE_OK) {
+	if (sqlite3_open_v2(":memory:", &w.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK) {
 		rc = sql_failed(&w);
 		goto out;
 	}
