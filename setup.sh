@@ -7,7 +7,7 @@ SUDO=
 [ "$(id -u)" = 0 ] || SUDO=sudo
 PACKAGES="gcc g++ make cmake pkg-config git clang bpftool libbpf-dev libelf-dev libdw-dev libunwind-dev libiberty-dev liblzma-dev
 libsqlite3-dev zlib1g-dev libjansson-dev uthash-dev libcmocka-dev libcap-ng-dev libseccomp-dev python3 sqlite3 procps iproute2 util-linux"
-TEST_PACKAGES="clang-format shellcheck mandoc bash-completion gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross qemu-user-static
+TEST_PACKAGES="clang-format shellcheck mandoc python3-yaml bash-completion gcc-aarch64-linux-gnu libc6-dev-arm64-cross linux-libc-dev-arm64-cross qemu-user-static
 chromium fonts-dejavu-core protobuf-compiler golang-go"
 command -v npm >/dev/null || TEST_PACKAGES="$TEST_PACKAGES nodejs npm" # another node than Debian's will do
 [ "${1:-}" != --tests ] || PACKAGES="$PACKAGES $TEST_PACKAGES"

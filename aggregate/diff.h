@@ -220,6 +220,7 @@ struct diff {
 struct diff_options {
 	int norm; /* enum diff_norm; -1: per work where every run knows its work, else per second for attached runs of different
 			    * lengths, else per run */
+	const char *note;  /* said among the notes; NULL: none */
 	bool same_machine; /* the user says that hosts and kernels are alike though their names differ */
 };
 /* Builds the comparison. Returns 0 and *out, or -errno with a sentence (a profile without processes, work unknown). */
@@ -228,6 +229,10 @@ int diff_new(struct diff **out, const struct diff_run *base, size_t n_base, cons
 void diff_free(struct diff *d);
 /* Judges the rules (borrowed as long as the diff lives) into d->verdicts. Returns 0 or -errno. */
 int diff_judge(struct diff *d, const struct diff_rule *rules, size_t n, struct err *err);
+
+/* Whether a rule on times is neither clearly kept nor clearly broken, so that more runs would tell: a change of half its threshold or more,
+ * and no rule on counts has decided already. */
+bool diff_is_close(const struct diff *d);
 
 /* Series of one metric, grouped by the dimensions `by`; patterns as in a rule, NULL: all. Sorted by share, largest first. The
  * caller frees with diff_series_free. Returns 0 or -ENOMEM. */

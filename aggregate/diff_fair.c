@@ -186,6 +186,8 @@ int diff_fair_check(struct diff *d, const struct diff_options *opt, struct err *
 		if (!any || r->profile->meta.end_ns <= r->profile->meta.start_ns)
 			return err_set(err, -EINVAL, "diff: %s is empty: nothing was observed; record it anew", r->name);
 	}
+	if (opt->note)
+		note(d, "%s", opt->note);
 	check_tool(d);
 	check_machine(d, opt->same_machine);
 	check_runs(d);

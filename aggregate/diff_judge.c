@@ -201,3 +201,23 @@ int diff_judge(struct diff *d, const struct diff_rule *rules, size_t n, struct e
 	diff_choose_cause(d);
 	return 0;
 }
+
+bool diff_is_close(const struct diff *d)
+{
+	bool close = false;
+
+	for (size_t i = 0; i < d->n_verdicts; i++) {
+		const struct diff_verdict *v = &d->verdicts[i];
+		double half = 1 + (v->rule->factor - 1) / 2;
+		if (v->outcome == DIFF_NOT_JUDGED)
+			continue;
+		if (v->rule->is_finding || strcmp(diff_metric_unit(v->rule->metric), "ns") != 0) {
+			if (v->outcome == DIFF_FAILED)
+				return false;
+		} else if (v->outcome == DIFF_FAILED ||
+			   (v->has_closest && (v->rule->below ? v->closest.stats.ratio < half : v->closest.stats.ratio > half))) {
+			close = true;
+		}
+	}
+	return close;
+}

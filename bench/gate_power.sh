@@ -7,14 +7,14 @@
 #   gate_power.sh BUILD_DIR [EQUAL] [REGRESSED]      numbers of comparisons, 50 and 50 by default
 #
 # STRESS   busy loops beside it (default: one per CPU); 0 on a machine that is noisy anyway
-# RECORDS  records per run (default 12000: 1 to 2 s on a busy machine)
+# RECORDS  records per run (default 6000: 1 to 2 s on a busy machine)
 # LOG      results are appended there, so that it can be done in instalments (default: BUILD_DIR/gate_power.log)
 #
 # Takes about 15 s per comparison. docs/DIFF.md shows a measured table.
 set -eu
 build=${1:?usage: gate_power.sh BUILD_DIR [EQUAL] [REGRESSED]}
 equal=${2:-50} regressed=${3:-50}
-records=${RECORDS:-12000}
+records=${RECORDS:-6000}
 log=${LOG:-$build/gate_power.log}
 target="$build/bench/gate_target --records $records"
 out=$(mktemp)
@@ -38,7 +38,7 @@ try() {
 	status=0
 	"$build/lockstep" compare --runs 5 --base "$target" --new "$target $*" --work-from-output 'done: ([0-9]+)' --fail-on default \
 		>"$out" 2>&1 || status=$?
-	first=$(sed -n '1,/^5 base runs/p' "$out" | sed '$d' | tr '\n' ' ' | tr -s ' ')
+	first=$(sed -n '1,/^[0-9]* base runs/p' "$out" | sed '$d' | tr '\n' ' ' | tr -s ' ')
 	named=no
 	echo "$first" | grep -Eq "^FAILED: $reason" && named=yes
 	[ "$status" = "$expected" ] && verdict=right || verdict=wrong

@@ -20,7 +20,8 @@ enum {
 	OPTION_WARMUP,
 	OPTION_KEEP,
 	OPTION_WORK_OUTPUT,
-	OPTION_COMPARE_BACKEND
+	OPTION_COMPARE_BACKEND,
+	OPTION_NO_EXTEND
 };
 
 enum { DEFAULT_RUNS = 5, MAX_RUNS = 1000 };
@@ -32,7 +33,7 @@ struct request {
 	struct gate gate;
 	struct compare_plan plan;
 	regex_t work;
-	bool has_work;
+	bool has_work, no_extend;
 };
 
 static int set_command(struct request *q, unsigned side, const char *value, struct err *err)
@@ -89,6 +90,9 @@ static int take_option(void *ctx, int id, const char *value, struct err *err)
 		return set_count(value, &q->plan.runs, 1, err);
 	case OPTION_WARMUP:
 		return set_count(value, &q->plan.warmup, 0, err);
+	case OPTION_NO_EXTEND:
+		q->no_extend = true;
+		return 0;
 	case OPTION_KEEP:
 		q->plan.keep = value;
 		return 0;
@@ -143,6 +147,13 @@ static int count_work(const struct request *q, struct compare_runs *r, struct er
 	return rc;
 }
 
+static int make_runs(const struct request *q, struct compare_runs *r, int *sig, struct err *err)
+{
+	int rc = compare_runs_make(r, &q->plan, sig, err);
+
+	return rc == 0 ? count_work(q, r, err) : rc;
+}
+
 static int run(const struct command *cmd, int argc, char **argv)
 {
 	struct request q = {0};
@@ -152,9 +163,11 @@ static int run(const struct command *cmd, int argc, char **argv)
 
 	if (status >= 0)
 		goto out;
-	rc = compare_runs_make(&runs, &q.plan, &sig, &err);
-	if (rc == 0)
-		rc = count_work(&q, &runs, &err);
+	rc = make_runs(&q, &runs, &sig, &err);
+	if (rc == 0 && !q.no_extend && gate_is_close(&q.gate, runs.run[0], runs.n[0], runs.run[1], runs.n[1])) {
+		q.gate.diff.note = "a rule on times was close, so as many runs again were made";
+		rc = make_runs(&q, &runs, &sig, &err);
+	}
 	if (rc == 0) {
 		status = gate_finish(&q.gate, runs.run[0], runs.n[0], runs.run[1], runs.n[1]);
 	} else if (rc == -EINTR && sig) {
@@ -181,6 +194,7 @@ static const struct command_option options[] = {
 	GATE_OUTPUT_OPTIONS,
 	{OPTION_KEEP, "keep", "DIR", "keep the profiles there", NULL},
 	{OPTION_COMPARE_BACKEND, "backend", "NAME", "auto, kernel or user", "auto|kernel|user"},
+	{OPTION_NO_EXTEND, "no-extend", NULL, NULL, NULL},
 	{OPTION_WARMUP, "warmup", "N", NULL, NULL},
 	{OPTION_PER, "per", "UNIT", NULL, "run|second|work"},
 	{OPTION_FOLDED, "folded", "FILE", NULL, NULL},

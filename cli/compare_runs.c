@@ -301,24 +301,37 @@ static int one(const struct job *j, struct compare_runs *r, unsigned side, uint3
 	return counts ? take_run(j, r, side, block) : 0;
 }
 
-static int all_runs(const struct job *j, struct compare_runs *r)
+static int all_runs(const struct job *j, struct compare_runs *r, uint32_t warmup)
 {
 	const struct compare_plan *plan = j->plan;
-	size_t total = 2 * ((size_t)plan->runs + plan->warmup), done = 0;
+	size_t total = 2 * ((size_t)plan->runs + warmup), done = 0;
 	double began = now_s();
 	int rc = 0;
 
-	for (size_t i = 0; i < 2 * (size_t)plan->warmup && rc == 0; i++, done++) {
+	for (size_t i = 0; i < 2 * (size_t)warmup && rc == 0; i++, done++) {
 		progress(plan, done, total, i % 2, began);
 		rc = one(j, r, i % 2, 0, false);
 	}
 	for (size_t i = 0; i < 2 * (size_t)plan->runs && rc == 0; i++, done++) {
 		unsigned side = (i + 1) / 2 % 2; /* 0 1 1 0, 0 1 1 0, ... */
 		progress(plan, done, total, side, began);
-		rc = one(j, r, side, (uint32_t)(i / 4) + 1, true);
+		r->blocks += i % 4 == 0;
+		rc = one(j, r, side, r->blocks, true);
 	}
 	progress(plan, total, total, 0, began);
 	return rc;
+}
+
+/* Room for as many runs as the plan has, beside those that are there. */
+static int make_room(struct compare_runs *r, const struct compare_plan *plan)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		struct diff_run *grown = realloc(r->run[side], (r->n[side] + plan->runs) * sizeof *grown);
+		if (!grown)
+			return -ENOMEM;
+		r->run[side] = grown;
+	}
+	return 0;
 }
 
 int compare_runs_make(struct compare_runs *r, const struct compare_plan *plan, int *signal, struct err *err)
@@ -326,15 +339,12 @@ int compare_runs_make(struct compare_runs *r, const struct compare_plan *plan, i
 	struct job j = {.plan = plan, .err = err};
 	int rc;
 
-	memset(r, 0, sizeof *r);
-	r->run[0] = calloc(plan->runs, sizeof **r->run);
-	r->run[1] = calloc(plan->runs, sizeof **r->run);
-	if (!r->run[0] || !r->run[1])
+	if (make_room(r, plan) != 0)
 		return err_set(err, -ENOMEM, "out of memory");
 	catch_signals();
 	rc = job_open(&j);
 	if (rc == 0)
-		rc = all_runs(&j, r);
+		rc = all_runs(&j, r, r->n[0] ? 0 : plan->warmup);
 	job_close(&j);
 	*signal = caught;
 	return rc;

@@ -23,12 +23,14 @@ struct compare_plan {
 };
 
 struct compare_runs {
-	struct diff_run *run[2]; /* plan.runs each; profiles and names are owned */
+	struct diff_run *run[2]; /* n each; profiles and names are owned */
+	uint32_t blocks;	 /* made so far */
 	size_t n[2];
 };
 
 /* Runs all, A B B A. Stops at the first that fails, with the end of its output on stderr. Returns 0, -EINTR (interrupted by a
- * signal, *signal set), or -errno with a sentence. What was made so far must be released with compare_runs_fini. */
+ * signal, *signal set), or -errno with a sentence. What was made so far must be released with compare_runs_fini. Called again with
+ * the same plan, it makes as many runs more, without a warm-up. *r is zeroed before the first call. */
 int compare_runs_make(struct compare_runs *r, const struct compare_plan *plan, int *signal, struct err *err);
 void compare_runs_fini(struct compare_runs *r);
 

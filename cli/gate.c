@@ -216,6 +216,17 @@ static int exit_status(const struct diff *d)
 	return EXIT_CANNOT;
 }
 
+bool gate_is_close(const struct gate *g, const struct diff_run *base, size_t n_base, const struct diff_run *fresh, size_t n_new)
+{
+	struct diff *d = NULL;
+	struct err err;
+	bool close = diff_new(&d, base, n_base, fresh, n_new, &g->diff, &err) == 0 &&
+		     diff_judge(d, g->rules, g->n_rules, &err) == 0 && diff_is_close(d);
+
+	diff_free(d);
+	return close;
+}
+
 int gate_finish(const struct gate *g, const struct diff_run *base, size_t n_base, const struct diff_run *fresh, size_t n_new)
 {
 	struct diff *d = NULL;

@@ -60,6 +60,8 @@ int gate_take_option(struct gate *g, int id, const char *value, struct err *err)
 int gate_check(const struct gate *g, const struct command *cmd);
 /* Units of work of one run: as given, or as counted in its profile. Returns 0, or -EINVAL with a sentence. */
 int gate_work(const struct gate *g, bool fresh, const struct profile *p, const char *name, double *work, struct err *err);
+/* Whether a rule on times is close, so that more runs would tell (diff_is_close). False when it cannot be compared: gate_finish says why. */
+bool gate_is_close(const struct gate *g, const struct diff_run *base, size_t n_base, const struct diff_run *fresh, size_t n_new);
 /* Compares, judges, prints. Returns the exit status; errors have been printed. */
 int gate_finish(const struct gate *g, const struct diff_run *base, size_t n_base, const struct diff_run *fresh, size_t n_new);
 

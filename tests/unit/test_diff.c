@@ -212,6 +212,28 @@ static void test_disturbed_runs_are_no_regression(void **state)
 	fixture_free(&f);
 }
 
+/* More runs are worth making where times are near a threshold, and only there. */
+static void test_close_calls_are_told(void **state)
+{
+	const struct {
+		double parse, queries;
+		bool close;
+	} cases[] = {{1, 1, false}, {1.04, 1, true}, {1.2, 1, true}, {1.2, 2, false}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct spec still = fixture_base, s;
+		struct fixture f;
+		still.noise = 0.001;
+		s = still;
+		s.parse_us *= cases[i].parse;
+		s.queries = cases[i].queries;
+		judged(&f, 5, &still, &s, NULL);
+		assert_int_equal(diff_is_close(f.d), cases[i].close);
+		fixture_free(&f);
+	}
+}
+
 /* --- who is who --- */
 
 static void renamed(const char *base, const char *fresh)
@@ -595,6 +617,7 @@ int main(void)
 		cmocka_unit_test(test_a_new_finding_fails_and_a_lost_one_does_not),
 		cmocka_unit_test(test_thresholds_are_kept),
 		cmocka_unit_test(test_disturbed_runs_are_no_regression),
+		cmocka_unit_test(test_close_calls_are_told),
 		cmocka_unit_test(test_renamed_programs_are_matched),
 		cmocka_unit_test(test_children_of_a_renamed_program_keep_their_roles),
 		cmocka_unit_test(test_commands_are_named_by_what_they_run),
