@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Microseconds of CPU time per stack: the engine with rows cached and without, libunwind's remote interface with its cache, and libdw. All unwind the
- * same registers over the same snapshot of the stack, in turns, in one run; medians. Targets: a C program without frame pointers (this
- * one, forked) and python3.11.
+ * Microseconds of CPU time per stack: the engine with rows cached and without, libunwind's remote interface with its cache,
+ * and libdw. All unwind the same registers over the same snapshot of the stack, in turns, in one run; medians. Targets: a C
+ * program without frame pointers (this one, forked) and python3.11.
  *
  *     build/bench/unwind
  */
@@ -35,12 +35,12 @@ static uint8_t stack[1 << 20];
 
 static volatile int sink;
 
-#define LEVEL(this, next)                                                                                                                     \
-	__attribute__((noinline, noclone)) static int this(int fd)                                                                            \
-	{                                                                                                                                     \
-		int r = next(fd) + sink;                                                                                                      \
-		sink = r;                                                                                                                     \
-		return r;                                                                                                                     \
+#define LEVEL(this, next)                                                                                                        \
+	__attribute__((noinline, noclone)) static int this(int fd)                                                               \
+	{                                                                                                                        \
+		int r = next(fd) + sink;                                                                                         \
+		sink = r;                                                                                                        \
+		return r;                                                                                                        \
 	}
 __attribute__((noinline, noclone)) static int level_0(int fd)
 {
@@ -141,8 +141,10 @@ static bool set_registers(Dwfl_Thread *thread, void *arg)
 
 static Dwfl *open_dwfl(struct subject *s)
 {
-	static const Dwfl_Callbacks callbacks = {.find_elf = dwfl_linux_proc_find_elf, .find_debuginfo = dwfl_standard_find_debuginfo};
-	static const Dwfl_Thread_Callbacks threads = {.next_thread = next_thread, .memory_read = read_memory, .set_initial_registers = set_registers};
+	static const Dwfl_Callbacks callbacks = {.find_elf = dwfl_linux_proc_find_elf,
+						 .find_debuginfo = dwfl_standard_find_debuginfo};
+	static const Dwfl_Thread_Callbacks threads = {
+		.next_thread = next_thread, .memory_read = read_memory, .set_initial_registers = set_registers};
 	Dwfl *dwfl = dwfl_begin(&callbacks);
 	if (dwfl_linux_proc_report(dwfl, s->pid) != 0 || dwfl_report_end(dwfl, NULL, NULL) != 0)
 		return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: an object. Out: a descriptor of its separate debug file. Paths are tried in the target's root first (containers), while it lives.
+ * In: an object. Out: a descriptor of its separate debug file. Paths are tried in the target's root first (containers),
+ * while it lives.
  */
 #include "sampler/symbols/debug_file.h"
 

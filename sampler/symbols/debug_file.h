@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Where the symbols of a stripped file are: /usr/lib/debug by build-id, .gnu_debuglink, and .gnu_debugdata inside the file itself.
- * Only local files are looked at, never a debuginfod server: a profiler must not wait for the network.
+ * Where the symbols of a stripped file are: /usr/lib/debug by build-id, .gnu_debuglink, and .gnu_debugdata inside the file
+ * itself. Only local files are looked at, never a debuginfod server: a profiler must not wait for the network.
  */
 #ifndef LOCKSTEP_DEBUG_FILE_H
 #define LOCKSTEP_DEBUG_FILE_H

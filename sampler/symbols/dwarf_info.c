@@ -2,9 +2,9 @@
  *
  * In: DWARF, through libdw. Out: lines and inlined functions.
  *
- * libdw's own search (dwarf_getscopes) walks a whole unit for each address. Here units are found by one sorted array of ranges, and the
- * functions of a unit are collected once, on the first address in it; after that an address costs two binary searches, a line table
- * lookup and the descent into the inlined blocks of one function.
+ * libdw's own search (dwarf_getscopes) walks a whole unit for each address. Here units are found by one sorted array of
+ * ranges, and the functions of a unit are collected once, on the first address in it; after that an address costs two
+ * binary searches, a line table lookup and the descent into the inlined blocks of one function.
  */
 #include "sampler/symbols/dwarf_info.h"
 #include "sampler/symbols/demangle.h"
@@ -23,7 +23,7 @@ struct function {
 
 struct unit {
 	Dwarf_Off offset;
-	Dwarf_Die die; /* of the split unit where there is one */
+	Dwarf_Die die;		    /* of the split unit where there is one */
 	struct function *functions; /* sorted by start */
 	size_t n, cap;
 	bool indexed;
@@ -262,8 +262,8 @@ static void call_site(struct dwarf_info *d, Dwarf_Die *cu, Dwarf_Die *inlined, s
 	size_t n;
 	if (dwarf_attr(inlined, DW_AT_call_line, &attr) && dwarf_formudata(&attr, &line) == 0)
 		outer->line = (uint32_t)line;
-	if (dwarf_attr(inlined, DW_AT_call_file, &attr) && dwarf_formudata(&attr, &file) == 0 && dwarf_getsrcfiles(cu, &files, &n) == 0 &&
-	    file < n)
+	if (dwarf_attr(inlined, DW_AT_call_file, &attr) && dwarf_formudata(&attr, &file) == 0 &&
+	    dwarf_getsrcfiles(cu, &files, &n) == 0 && file < n)
 		outer->file = absolute(d, cu, dwarf_filesrc(files, file, NULL, NULL));
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * DWARF of one file: from an address to the line and the functions inlined there. In: an ELF image with .debug_info; out: source frames.
+ * DWARF of one file: from an address to the line and the functions inlined there. In: an ELF image with .debug_info; out:
+ * source frames.
  */
 #ifndef LOCKSTEP_DWARF_INFO_H
 #define LOCKSTEP_DWARF_INFO_H
@@ -19,7 +20,8 @@ struct dwarf_frame {
 	uint32_t line;
 };
 
-/* image stays the caller's, must outlive it and be writable (libelf edits section headers when it unpacks sections). NULL when there is no usable DWARF. */
+/* image stays the caller's, must outlive it and be writable (libelf edits section headers when it unpacks sections). NULL
+ * when there is no usable DWARF. */
 struct dwarf_info *dwarf_info_new(void *image, size_t size);
 void dwarf_info_free(struct dwarf_info *d);
 /* Frames at vaddr, innermost first. Returns their number, 0: nothing known. */

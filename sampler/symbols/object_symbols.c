@@ -101,7 +101,8 @@ static bool still_whole(const struct elf_image *img)
 	return img->size > 0 && elf_image_copy(img, img->size - 1, &last, 1);
 }
 
-/* libelf notes in the section headers of its image that it has unpacked a compressed section, so the (private) mapping must be writable. */
+/* libelf notes in the section headers of its image that it has unpacked a compressed section, so the (private) mapping must
+ * be writable. */
 static struct dwarf_info *open_dwarf(const struct elf_image *img)
 {
 	if (img->mapped && mprotect((void *)(uintptr_t)img->data, img->size, PROT_READ | PROT_WRITE) != 0)

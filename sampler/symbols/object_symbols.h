@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * All that is known about the names in one object: its own tables, its debug file's, DWARF. Made on first use and kept with the object.
+ * All that is known about the names in one object: its own tables, its debug file's, DWARF. Made on first use and kept with
+ * the object.
  */
 #ifndef LOCKSTEP_OBJECT_SYMBOLS_H
 #define LOCKSTEP_OBJECT_SYMBOLS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: an ELF file. Out: names of its PLT entries. The entry's own instructions say which GOT slot it jumps through, and the relocation of
- * that slot says which symbol it is: that holds for every linker and layout, where counting entries does not.
+ * In: an ELF file. Out: names of its PLT entries. The entry's own instructions say which GOT slot it jumps through, and the
+ * relocation of that slot says which symbol it is: that holds for every linker and layout, where counting entries does not.
  */
 #include "sampler/symbols/plt.h"
 
@@ -105,7 +105,8 @@ static const char *name_at(const struct dynamic_names *d, uint32_t symbol)
 	return name[0] ? name : NULL;
 }
 
-static void add_entry(struct symtab *t, const struct slots *slots, const struct dynamic_names *names, uint64_t vaddr, size_t size, uint64_t got)
+static void add_entry(struct symtab *t, const struct slots *slots, const struct dynamic_names *names, uint64_t vaddr, size_t size,
+		      uint64_t got)
 {
 	char text[1024];
 	const struct slot *s = bsearch(&(struct slot){got, 0}, slots->v, slots->n, sizeof *slots->v, by_got);
@@ -116,7 +117,8 @@ static void add_entry(struct symtab *t, const struct slots *slots, const struct 
 	symtab_add_one(t, vaddr, size, text);
 }
 
-static void add_section(struct symtab *t, struct elf_image *img, const char *section, const struct slots *slots, const struct dynamic_names *names)
+static void add_section(struct symtab *t, struct elf_image *img, const char *section, const struct slots *slots,
+			const struct dynamic_names *names)
 {
 	const struct elf_section *sec = elf_image_section(img, section);
 	if (!sec || sec->size > PLT_MAX || sec->type == SHT_NOBITS)

@@ -2,9 +2,10 @@
  *
  * In: an object without .symtab, its exported symbols, its CFI. Out: more symbols.
  *
- * A cold part begins in the middle of its function: its CFI has a frame from the first instruction on, which no function's start has.
- * It is entered by jumps, and nearly all of them lie in the hot part. So each direct jump in .text that leads into a nameless part of that kind
- * is a vote for the function it lies in; bytes that look like a jump but are none are outvoted.
+ * A cold part begins in the middle of its function: its CFI has a frame from the first instruction on, which no function's
+ * start has. It is entered by jumps, and nearly all of them lie in the hot part. So each direct jump in .text that leads
+ * into a nameless part of that kind is a vote for the function it lies in; bytes that look like a jump but are none are
+ * outvoted.
  */
 #include "sampler/symbols/stripped.h"
 
@@ -32,8 +33,8 @@ static bool add_function(struct symtab *t, struct object *obj, uint64_t vaddr, c
 	return true;
 }
 
-/* crt1.o: "lea main(%rip), %rdi" or "mov $main, %rdi", the call of __libc_start_main, "hlt". A library's entry point (libc.so prints its
- * version) looks otherwise. */
+/* crt1.o: "lea main(%rip), %rdi" or "mov $main, %rdi", the call of __libc_start_main, "hlt". A library's entry point
+ * (libc.so prints its version) looks otherwise. */
 static bool main_of_entry(const uint8_t *code, size_t size, uint64_t vaddr, uint64_t *main_vaddr)
 {
 	for (size_t i = 0; i + 14 <= size; i++) {

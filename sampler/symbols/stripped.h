@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Names that a stripped x86-64 file still gives away: "_start" and "main" by its entry code, and the ".cold" parts of exported functions, which
- * compilers move away from the function, by the jumps into them.
+ * Names that a stripped x86-64 file still gives away: "_start" and "main" by its entry code, and the ".cold" parts of
+ * exported functions, which compilers move away from the function, by the jumps into them.
  */
 #ifndef LOCKSTEP_STRIPPED_H
 #define LOCKSTEP_STRIPPED_H

@@ -51,7 +51,8 @@ static void emit_placeholder(const char *module, bool has_offset, uint64_t offse
 	emit(ctx, &frame, 1);
 }
 
-static bool emit_dwarf(struct dwarf_info *dwarf, uint64_t vaddr, const char *symbol, const char *module, symbol_fn emit, void *ctx)
+static bool emit_dwarf(struct dwarf_info *dwarf, uint64_t vaddr, const char *symbol, const char *module, symbol_fn emit,
+		       void *ctx)
 {
 	struct dwarf_frame found[DWARF_FRAMES_MAX];
 	struct source_frame frames[DWARF_FRAMES_MAX];

@@ -46,7 +46,8 @@ static bool push(struct symtab *t, const struct symbol *s)
 	return true;
 }
 
-/* Global before weak before local; with a size before without; without leading underscores before with; functions before labels. */
+/* Global before weak before local; with a size before without; without leading underscores before with; functions before
+ * labels. */
 static uint8_t rank_of(const Elf64_Sym *sym, const char *name)
 {
 	static const uint8_t by_binding[16] = {[STB_LOCAL] = 0, [STB_WEAK] = 1, [STB_GLOBAL] = 2, [STB_GNU_UNIQUE] = 2};
@@ -75,7 +76,8 @@ static bool is_code(struct elf_image *img, const Elf64_Sym *sym)
 }
 
 /* Takes names over, whatever happens. */
-static size_t add_symbols(struct symtab *t, struct elf_image *img, const Elf64_Sym *syms, size_t n, char *names, size_t names_size)
+static size_t add_symbols(struct symtab *t, struct elf_image *img, const Elf64_Sym *syms, size_t n, char *names,
+			  size_t names_size)
 {
 	size_t before = t->n;
 	if (!syms || !names || !keep_string(t, names)) {
@@ -173,7 +175,8 @@ size_t symtab_add_dynamic(struct symtab *t, struct elf_image *img)
 		return 0;
 	Elf64_Sym *syms = calloc(n, sizeof *syms);
 	char *names = calloc(1, d.strsz + 1);
-	if (syms && names && (!elf_image_read(img, d.symtab, syms, n * sizeof *syms) || !elf_image_read(img, d.strtab, names, d.strsz)))
+	if (syms && names &&
+	    (!elf_image_read(img, d.symtab, syms, n * sizeof *syms) || !elf_image_read(img, d.strtab, names, d.strsz)))
 		n = 0;
 	size_t added = add_symbols(t, img, syms, n, names, d.strsz);
 	free(syms);

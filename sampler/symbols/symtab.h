@@ -20,8 +20,8 @@ struct symtab {
 	size_t n, cap;
 	char **strings; /* string tables and other names that belong to it */
 	size_t n_strings;
-	struct symbol *code;	/* code symbols sorted by address, one per address */
-	uint64_t *reach;	/* reach[i]: the highest end of code[0..i] */
+	struct symbol *code; /* code symbols sorted by address, one per address */
+	uint64_t *reach;     /* reach[i]: the highest end of code[0..i] */
 	size_t n_code;
 	uint32_t *by_name; /* open-addressing hash of indexes + 1 into v */
 	size_t by_name_size;
@@ -37,8 +37,8 @@ void symtab_add_one(struct symtab *t, uint64_t addr, uint64_t size, const char *
 /* Makes what was added findable. May be called again after further additions. */
 void symtab_finish(struct symtab *t);
 
-/* The code symbol that covers vaddr; one of unknown size (0) reaches to the next symbol, but never below `floor` (the start of the function
- * by its CFI, 0: unknown). NULL when none. */
+/* The code symbol that covers vaddr; one of unknown size (0) reaches to the next symbol, but never below `floor` (the start
+ * of the function by its CFI, 0: unknown). NULL when none. */
 const struct symbol *symtab_find(const struct symtab *t, uint64_t vaddr, uint64_t floor);
 /* First added wins. */
 const struct symbol *symtab_find_name(struct symtab *t, const char *name);

@@ -226,8 +226,8 @@ void mapping_resolve(struct address_space *as, struct mapping *m)
 	if (strcmp(m->path, "[vdso]") == 0) {
 		m->object = object_cache_vdso(as->cache, as->pid, m->start, m->end);
 	} else if (m->inode) {
-		struct mapping_info info = {m->start, m->end, m->file_offset, m->since_ns, m->dev_major,
-					    m->dev_minor, m->inode, m->path, m->executable};
+		struct mapping_info info = {m->start,	  m->end,   m->file_offset, m->since_ns,  m->dev_major,
+					    m->dev_minor, m->inode, m->path,	    m->executable};
 		m->object = object_cache_get(as->cache, as->pid, &info, m->executable);
 	}
 	if (m->object && m->object->is_elf && elf_image_vaddr(&m->object->elf, m->file_offset, m->executable, &vaddr))
@@ -249,7 +249,8 @@ static void resolve_siblings(struct address_space *as, struct mapping_set *set, 
 static bool same_place(const struct mapping *a, const struct mapping *b)
 {
 	return a->start == b->start && a->end == b->end && a->file_offset == b->file_offset && a->inode == b->inode &&
-	       a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->path == b->path && a->executable == b->executable;
+	       a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->path == b->path &&
+	       a->executable == b->executable;
 }
 
 static struct mapping part_of(const struct mapping *m, uint64_t start, uint64_t end)
@@ -275,7 +276,8 @@ static bool push_part(struct mapping_list *out, const struct mapping *m, uint64_
 
 /* One old mapping under the new one: the newer of the two keeps the common part, the other's retires. Advances *at, up to where m
  * is placed. */
-static bool overlay(struct mapping_set *set, struct mapping_list *out, const struct mapping *old, const struct mapping *m, uint64_t *at)
+static bool overlay(struct mapping_set *set, struct mapping_list *out, const struct mapping *old, const struct mapping *m,
+		    uint64_t *at)
 {
 	uint64_t lo = old->start > m->start ? old->start : m->start, hi = old->end < m->end ? old->end : m->end;
 	bool old_is_newer = old->since_ns > m->since_ns;
@@ -316,9 +318,15 @@ static bool insert(struct mapping_set *set, const struct mapping *m)
 
 void address_space_map(struct address_space *as, const struct mapping_info *info)
 {
-	struct mapping m = {.start = info->start,	  .end = info->end,		.file_offset = info->file_offset,
-			    .since_ns = info->since_ns,	  .until_ns = UINT64_MAX,	.inode = info->inode,
-			    .dev_major = info->dev_major, .dev_minor = info->dev_minor, .executable = info->executable};
+	struct mapping m = {.start = info->start,
+			    .end = info->end,
+			    .file_offset = info->file_offset,
+			    .since_ns = info->since_ns,
+			    .until_ns = UINT64_MAX,
+			    .inode = info->inode,
+			    .dev_major = info->dev_major,
+			    .dev_minor = info->dev_minor,
+			    .executable = info->executable};
 	m.path = object_cache_intern(as->cache, info->path ? info->path : "");
 	if (!m.path || m.start >= m.end)
 		return;
@@ -342,7 +350,8 @@ void address_space_map(struct address_space *as, const struct mapping_info *info
 
 static struct mapping_info info_of(const struct mapping *m)
 {
-	return (struct mapping_info){m->start, m->end, m->file_offset, m->since_ns, m->dev_major, m->dev_minor, m->inode, m->path, m->executable};
+	return (struct mapping_info){m->start,	   m->end,   m->file_offset, m->since_ns,  m->dev_major,
+				     m->dev_minor, m->inode, m->path,	     m->executable};
 }
 
 static int by_value(const void *a, const void *b)
@@ -368,7 +377,8 @@ static size_t edges(const struct mapping_set *set, uint64_t **v)
 	return n;
 }
 
-/* Past mappings may overlap each other, so the view of an older time is put together from the mapping found between each two edges. */
+/* Past mappings may overlap each other, so the view of an older time is put together from the mapping found between each
+ * two edges. */
 static int foreach_past(const struct mapping_set *set, uint64_t time_ns, mapping_fn fn, void *ctx)
 {
 	uint64_t *edge, end;
@@ -407,12 +417,14 @@ struct bias_search {
 	bool found;
 };
 
-/* A file that a process also reads by mmap (debuggers, profilers) is not loaded there: code decides, data only when there is no code. */
+/* A file that a process also reads by mmap (debuggers, profilers) is not loaded there: code decides, data only when there
+ * is no code. */
 static int look_for_bias(void *ctx, const struct mapping_info *m, struct object *obj)
 {
 	struct bias_search *s = ctx;
 	uint64_t vaddr;
-	if (obj != s->object || (s->found && !m->executable) || !elf_image_vaddr(&obj->elf, m->file_offset, m->executable, &vaddr))
+	if (obj != s->object || (s->found && !m->executable) ||
+	    !elf_image_vaddr(&obj->elf, m->file_offset, m->executable, &vaddr))
 		return 0;
 	*s->bias = m->start - vaddr;
 	s->found = true;

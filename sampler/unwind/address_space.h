@@ -29,8 +29,8 @@ struct mapping_list {
 
 struct mapping_set {
 	unsigned refs;
-	uint32_t id, epoch; /* part of the front cache's key; given out on first use after a change */
-	uint64_t latest_ns; /* from this time on `now` alone tells all */
+	uint32_t id, epoch;	  /* part of the front cache's key; given out on first use after a change */
+	uint64_t latest_ns;	  /* from this time on `now` alone tells all */
 	struct mapping_list now;  /* sorted by address, disjoint */
 	struct mapping_list past; /* what was hidden or unmapped, oldest first, bounded */
 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: /proc/PID/maps. Out: the mappings that matter for stacks (executable memory, and all parts of files), merged into what is known:
- * what has not changed keeps its time and its object, what has gone retires now.
+ * In: /proc/PID/maps. Out: the mappings that matter for stacks (executable memory, and all parts of files), merged into
+ * what is known: what has not changed keeps its time and its object, what has gone retires now.
  *
- * When did a mapping that the scan finds appear? If nothing was known at its addresses: "always", since whoever asks may hold a stack from
- * a moment ago. If it replaces something: some time after we last heard of the mappings, so from then on.
+ * When did a mapping that the scan finds appear? If nothing was known at its addresses: "always", since whoever asks may
+ * hold a stack from a moment ago. If it replaces something: some time after we last heard of the mappings, so from then on.
  */
 #include "sampler/unwind/address_space.h"
 
@@ -76,7 +76,8 @@ static bool parse_line(char *line, struct mapping *m, char **path)
 		return false;
 	m->executable = p[2] == 'x';
 	p += 5;
-	if (!hex(&p, &m->file_offset) || !skip(&p, ' ') || !hex(&p, &major) || !skip(&p, ':') || !hex(&p, &minor) || !skip(&p, ' '))
+	if (!hex(&p, &m->file_offset) || !skip(&p, ' ') || !hex(&p, &major) || !skip(&p, ':') || !hex(&p, &minor) ||
+	    !skip(&p, ' '))
 		return false;
 	m->dev_major = (uint32_t)major;
 	m->dev_minor = (uint32_t)minor;
@@ -134,7 +135,8 @@ static int parse_maps(struct object_cache *c, struct mapping_list *out)
 static bool same(const struct mapping *a, const struct mapping *b)
 {
 	return a->start == b->start && a->end == b->end && a->file_offset == b->file_offset && a->inode == b->inode &&
-	       a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->path == b->path && a->executable == b->executable;
+	       a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->path == b->path &&
+	       a->executable == b->executable;
 }
 
 /* Both lists are sorted. Keeps time and object of what is unchanged; returns whether all of both lists is. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the walker needs to know of an architecture. unwind_x86_64.c and unwind_aarch64.c implement it, each compiled on its own only.
+ * What the walker needs to know of an architecture. unwind_x86_64.c and unwind_aarch64.c implement it, each compiled on its
+ * own only.
  */
 #ifndef LOCKSTEP_UNWIND_ARCH_H
 #define LOCKSTEP_UNWIND_ARCH_H

@@ -54,7 +54,8 @@ static bool load_named(struct cfi_section *out, struct elf_image *img, const cha
 	return section_load(out, img, s->offset, s->size, s->vaddr);
 }
 
-/* Without section headers (the vdso of some kernels, stripped-to-the-bone files) .eh_frame reaches at most to its segment's end. */
+/* Without section headers (the vdso of some kernels, stripped-to-the-bone files) .eh_frame reaches at most to its segment's
+ * end. */
 static void load_eh_frame(struct cfi *cfi, uint64_t vaddr)
 {
 	const struct elf_section *s = elf_image_section(cfi->img, ".eh_frame");
@@ -199,8 +200,8 @@ static bool find_in_table(struct cfi *cfi, uint64_t vaddr, struct cfi_fde *fde)
 	if (lo == 0)
 		return false;
 	uint64_t at = table_fde(cfi, lo - 1);
-	return at < cfi->eh_frame.size && cfi_read_entry(&cfi->eh_frame, at, fde, &next) == CFI_ENTRY_FDE && vaddr >= fde->start &&
-	       vaddr < fde->end;
+	return at < cfi->eh_frame.size && cfi_read_entry(&cfi->eh_frame, at, fde, &next) == CFI_ENTRY_FDE &&
+	       vaddr >= fde->start && vaddr < fde->end;
 }
 
 static bool find_fde(struct cfi *cfi, uint64_t vaddr, struct cfi_fde *fde)
@@ -242,7 +243,8 @@ void cfi_foreach(struct cfi *cfi, int (*fn)(void *ctx, const struct cfi_row *row
 		struct cfi_fde fde;
 		struct cfi_row row;
 		uint64_t at = cfi->table ? table_fde(cfi, i) : cfi->eh_index.entries[i].fde;
-		if (at >= cfi->eh_frame.size || cfi_read_entry(&cfi->eh_frame, at, &fde, &next) != CFI_ENTRY_FDE || fde.end <= fde.start)
+		if (at >= cfi->eh_frame.size || cfi_read_entry(&cfi->eh_frame, at, &fde, &next) != CFI_ENTRY_FDE ||
+		    fde.end <= fde.start)
 			continue;
 		cfi_run(&fde, fde.start, &row);
 		if (fn(ctx, &row))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Call frame information: from an address to the rules that give the caller's registers. In: .eh_frame_hdr, .eh_frame and
- * .debug_frame of one ELF file (hostile ones too: every read is bounds-checked, every loop consumes input); out: a struct cfi_row with
- * the rule of each register, which the architecture's file turns into the small struct unwind_row of the hot path.
- * Source: DWARF 5 section 6.4, LSB core "Exception frames", System V psABI supplements.
+ * .debug_frame of one ELF file (hostile ones too: every read is bounds-checked, every loop consumes input); out: a struct
+ * cfi_row with the rule of each register, which the architecture's file turns into the small struct unwind_row of the hot
+ * path. Source: DWARF 5 section 6.4, LSB core "Exception frames", System V psABI supplements.
  */
 #ifndef LOCKSTEP_CFI_H
 #define LOCKSTEP_CFI_H
@@ -75,7 +75,8 @@ enum row_kind {
 	ROW_NO_MAPPING, /* no executable mapping: not code */
 };
 enum row_base { BASE_SP = 0, BASE_FP, BASE_AT_SP, BASE_AT_FP }; /* CFA = base + off, or the word at base + off */
-enum row_fp { FP_SAME = 0, FP_AT_CFA, FP_AT_FP, FP_UNKNOWN };	 /* the caller's fp: unchanged; word at CFA + 8 * fp_off8; at fp + ... */
+/* The caller's fp: unchanged; the word at CFA + 8 * fp_off8; that at fp + 8 * fp_off8; not known. */
+enum row_fp { FP_SAME = 0, FP_AT_CFA, FP_AT_FP, FP_UNKNOWN };
 
 struct unwind_row {
 	int32_t cfa_off;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The byte level of call frame information: bounded reads, encoded pointers, CIEs and FDEs, and the interpreter of their programs.
+ * The byte level of call frame information: bounded reads, encoded pointers, CIEs and FDEs, and the interpreter of their
+ * programs.
  */
 #ifndef LOCKSTEP_CFI_READER_H
 #define LOCKSTEP_CFI_READER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: an expression's bytes, registers, memory. Out: the value on top of its stack. There are no branches, so it ends after at most
- * len operations, whatever the file says. Source: DWARF 5 section 2.5.
+ * In: an expression's bytes, registers, memory. Out: the value on top of its stack. There are no branches, so it ends after
+ * at most len operations, whatever the file says. Source: DWARF 5 section 2.5.
  */
 #include "sampler/unwind/dwarf_expr.h"
 #include "sampler/unwind/cfi_reader.h"
@@ -58,20 +58,48 @@ static void binary(struct evaluator *e, uint8_t op)
 	uint64_t b = pop(e), a = pop(e);
 	int64_t sa = (int64_t)a, sb = (int64_t)b;
 	switch (op) {
-	case 0x1a: push(e, a & b); break;
-	case 0x1c: push(e, a - b); break;
-	case 0x1e: push(e, a * b); break;
-	case 0x21: push(e, a | b); break;
-	case 0x22: push(e, a + b); break;
-	case 0x24: push(e, b < 64 ? a << b : 0); break;
-	case 0x25: push(e, b < 64 ? a >> b : 0); break;
-	case 0x27: push(e, a ^ b); break;
-	case 0x29: push(e, a == b); break;
-	case 0x2a: push(e, sa >= sb); break;
-	case 0x2b: push(e, sa > sb); break;
-	case 0x2c: push(e, sa <= sb); break;
-	case 0x2d: push(e, sa < sb); break;
-	case 0x2e: push(e, a != b); break;
+	case 0x1a:
+		push(e, a & b);
+		break;
+	case 0x1c:
+		push(e, a - b);
+		break;
+	case 0x1e:
+		push(e, a * b);
+		break;
+	case 0x21:
+		push(e, a | b);
+		break;
+	case 0x22:
+		push(e, a + b);
+		break;
+	case 0x24:
+		push(e, b < 64 ? a << b : 0);
+		break;
+	case 0x25:
+		push(e, b < 64 ? a >> b : 0);
+		break;
+	case 0x27:
+		push(e, a ^ b);
+		break;
+	case 0x29:
+		push(e, a == b);
+		break;
+	case 0x2a:
+		push(e, sa >= sb);
+		break;
+	case 0x2b:
+		push(e, sa > sb);
+		break;
+	case 0x2c:
+		push(e, sa <= sb);
+		break;
+	case 0x2d:
+		push(e, sa < sb);
+		break;
+	case 0x2e:
+		push(e, a != b);
+		break;
 	}
 }
 
@@ -80,15 +108,33 @@ static void constant(struct evaluator *e, uint8_t op)
 	switch (op) {
 	case 0x03: /* addr */
 	case 0x0e:
-	case 0x0f: push(e, cfi_read_uint(&e->r, 8)); break;
-	case 0x08: push(e, cfi_read_uint(&e->r, 1)); break;
-	case 0x09: push(e, (uint64_t)(int64_t)(int8_t)cfi_read_uint(&e->r, 1)); break;
-	case 0x0a: push(e, cfi_read_uint(&e->r, 2)); break;
-	case 0x0b: push(e, (uint64_t)(int64_t)(int16_t)cfi_read_uint(&e->r, 2)); break;
-	case 0x0c: push(e, cfi_read_uint(&e->r, 4)); break;
-	case 0x0d: push(e, (uint64_t)(int64_t)(int32_t)cfi_read_uint(&e->r, 4)); break;
-	case 0x10: push(e, cfi_read_uleb(&e->r)); break;
-	case 0x11: push(e, (uint64_t)cfi_read_sleb(&e->r)); break;
+	case 0x0f:
+		push(e, cfi_read_uint(&e->r, 8));
+		break;
+	case 0x08:
+		push(e, cfi_read_uint(&e->r, 1));
+		break;
+	case 0x09:
+		push(e, (uint64_t)(int64_t)(int8_t)cfi_read_uint(&e->r, 1));
+		break;
+	case 0x0a:
+		push(e, cfi_read_uint(&e->r, 2));
+		break;
+	case 0x0b:
+		push(e, (uint64_t)(int64_t)(int16_t)cfi_read_uint(&e->r, 2));
+		break;
+	case 0x0c:
+		push(e, cfi_read_uint(&e->r, 4));
+		break;
+	case 0x0d:
+		push(e, (uint64_t)(int64_t)(int32_t)cfi_read_uint(&e->r, 4));
+		break;
+	case 0x10:
+		push(e, cfi_read_uleb(&e->r));
+		break;
+	case 0x11:
+		push(e, (uint64_t)cfi_read_sleb(&e->r));
+		break;
 	}
 }
 
@@ -113,9 +159,15 @@ static void stack_operation(struct evaluator *e, uint8_t op)
 		push(e, a);
 		push(e, b);
 		break;
-	case 0x1f: push(e, 0 - a); break;
-	case 0x20: push(e, ~a); break;
-	case 0x23: push(e, a + cfi_read_uleb(&e->r)); break;
+	case 0x1f:
+		push(e, 0 - a);
+		break;
+	case 0x20:
+		push(e, ~a);
+		break;
+	case 0x23:
+		push(e, a + cfi_read_uleb(&e->r));
+		break;
 	}
 }
 

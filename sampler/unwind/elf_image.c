@@ -67,7 +67,7 @@ static int read_segments(struct elf_image *img, const Elf64_Ehdr *eh)
 	for (size_t i = 0; img->segments && i < eh->e_phnum; i++)
 		if (wanted_segment(ph[i].p_type))
 			img->segments[img->n_segments++] = (struct elf_segment){ph[i].p_vaddr, ph[i].p_offset, ph[i].p_filesz,
-										ph[i].p_memsz, ph[i].p_type, ph[i].p_flags};
+										ph[i].p_memsz, ph[i].p_type,   ph[i].p_flags};
 	free(ph);
 	return img->segments ? 0 : -ENOMEM;
 }
@@ -117,8 +117,9 @@ static void read_sections(struct elf_image *img)
 	img->sections = calloc(n, sizeof *img->sections);
 	for (size_t i = 0; img->sections && i < n; i++) {
 		const char *name = sh[i].sh_name < img->names_size ? img->names + sh[i].sh_name : "";
-		img->sections[i] = (struct elf_section){name,		 sh[i].sh_type, sh[i].sh_link,	 sh[i].sh_info, sh[i].sh_flags,
-							sh[i].sh_addr,	 sh[i].sh_offset, sh[i].sh_size, sh[i].sh_entsize};
+		img->sections[i] =
+			(struct elf_section){name,	    sh[i].sh_type,   sh[i].sh_link, sh[i].sh_info,   sh[i].sh_flags,
+					     sh[i].sh_addr, sh[i].sh_offset, sh[i].sh_size, sh[i].sh_entsize};
 	}
 	img->n_sections = img->sections ? n : 0;
 	free(sh);
@@ -182,7 +183,8 @@ bool elf_image_read(const struct elf_image *img, uint64_t vaddr, void *buf, size
 
 bool elf_image_vaddr(const struct elf_image *img, uint64_t file_offset, bool executable, uint64_t *vaddr)
 {
-	static const uint64_t page = 4096; /* the loader rounds to the real page size; offsets it gives are multiples of it, so of this */
+	static const uint64_t page =
+		4096; /* the loader rounds to the real page size; offsets it gives are multiples of it, so of this */
 	bool found = false;
 	for (size_t i = 0; i < img->n_segments; i++) {
 		const struct elf_segment *s = &img->segments[i];

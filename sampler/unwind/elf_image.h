@@ -4,8 +4,8 @@
  * memory read from it); out: segments, sections, the build-id, and copies of parts. Every offset is checked here, so that what
  * builds on it (CFI, symbols) can never read outside the file.
  *
- * Parts are copied by process_vm_readv on ourselves when the bytes are a file mapping: a file that is truncated while it is mapped
- * (a library overwritten in place) then gives a short read where a plain load would raise SIGBUS.
+ * Parts are copied by process_vm_readv on ourselves when the bytes are a file mapping: a file that is truncated while it is
+ * mapped (a library overwritten in place) then gives a short read where a plain load would raise SIGBUS.
  */
 #ifndef LOCKSTEP_ELF_IMAGE_H
 #define LOCKSTEP_ELF_IMAGE_H
@@ -30,7 +30,7 @@ struct elf_image {
 	size_t size;
 	bool mapped; /* data is a file mapping: may vanish under us */
 	uint16_t machine, type;
-	uint64_t entry; /* e_entry */
+	uint64_t entry;		      /* e_entry */
 	struct elf_segment *segments; /* PT_LOAD, PT_NOTE, PT_GNU_EH_FRAME and PT_DYNAMIC only */
 	size_t n_segments;
 	struct elf_section *sections; /* read on first use */

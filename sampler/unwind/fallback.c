@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * libunwind's remote interface for one step: what our engine cannot express (CFI operations and DWARF operations that compilers do not
- * emit). In: registers, the object's bytes, memory; out: the caller's registers. 100 times slower than the engine and rarely needed.
+ * libunwind's remote interface for one step: what our engine cannot express (CFI operations and DWARF operations that
+ * compilers do not emit). In: registers, the object's bytes, memory; out: the caller's registers. 100 times slower than the
+ * engine and rarely needed.
  *
  * libunwind is shown a table with the single FDE that we found. It reads everything through access_mem, so we bound its reads: a
  * hostile expression that loops ends with an error.
@@ -124,7 +125,8 @@ static bool prepare(struct fallback *f, uint64_t addr)
 		return false;
 	struct object *obj = f->mapping->object;
 	uint64_t vaddr = addr - f->mapping->bias;
-	if (!cfi_raw(obj->cfi, vaddr, &section, &offset) || section->is_debug_frame || !cfi_bounds(obj->cfi, vaddr, &f->start, &f->end))
+	if (!cfi_raw(obj->cfi, vaddr, &section, &offset) || section->is_debug_frame ||
+	    !cfi_bounds(obj->cfi, vaddr, &f->start, &f->end))
 		return false;
 	f->start += f->mapping->bias;
 	f->end += f->mapping->bias;

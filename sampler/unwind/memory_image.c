@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * In: code of a process whose file cannot be opened. Out: that file as far as it is loaded, read from the process's memory, with everything at its
- * file offset, so that it parses like the file. An upgraded library under a running service is the common case: its file is deleted, and
- * only privileged users may follow /proc/PID/map_files.
+ * In: code of a process whose file cannot be opened. Out: that file as far as it is loaded, read from the process's memory,
+ * with everything at its file offset, so that it parses like the file. An upgraded library under a running service is the
+ * common case: its file is deleted, and only privileged users may follow /proc/PID/map_files.
  */
 #include "sampler/unwind/object.h"
 
@@ -27,11 +27,13 @@ static bool find_header(pid_t pid, const struct mapping_info *m, struct elf_imag
 {
 	for (uint64_t shift = 0; shift < MAX_SHIFT; shift++) {
 		uint64_t base = m->start - m->file_offset - shift * PAGE, code, first;
-		if (m->start < m->file_offset + shift * PAGE || !read_memory(pid, base, header, PAGE) || memcmp(header, ELFMAG, SELFMAG) != 0)
+		if (m->start < m->file_offset + shift * PAGE || !read_memory(pid, base, header, PAGE) ||
+		    memcmp(header, ELFMAG, SELFMAG) != 0)
 			continue;
 		if (elf_image_init(img, header, PAGE, false) != 0)
 			return false;
-		if (elf_image_vaddr(img, m->file_offset, true, &code) && elf_image_vaddr(img, 0, false, &first) && m->start - code == base - first) {
+		if (elf_image_vaddr(img, m->file_offset, true, &code) && elf_image_vaddr(img, 0, false, &first) &&
+		    m->start - code == base - first) {
 			*bias = base - first;
 			return true;
 		}
@@ -76,7 +78,8 @@ static void unrelocate_dynamic(const struct elf_image *img, uint64_t bias, uint8
 		if (dynamic->offset > size || at + sizeof dyn > size - dynamic->offset)
 			return;
 		memcpy(&dyn, data + dynamic->offset + at, sizeof dyn);
-		bool pointer = dyn.d_tag == DT_SYMTAB || dyn.d_tag == DT_STRTAB || dyn.d_tag == DT_HASH || dyn.d_tag == DT_GNU_HASH;
+		bool pointer =
+			dyn.d_tag == DT_SYMTAB || dyn.d_tag == DT_STRTAB || dyn.d_tag == DT_HASH || dyn.d_tag == DT_GNU_HASH;
 		if (!pointer || bias == 0 || dyn.d_un.d_ptr < bias)
 			continue;
 		dyn.d_un.d_ptr -= bias;

@@ -3,9 +3,10 @@
  * In: mappings of processes. Out: one struct object per file, opened while the process lives.
  *
  * Which file is it? /proc/PID/maps gives (device, inode); the file found by path must have that inode. The device is
- * compared first but may honestly differ: on overlayfs maps tells the lower file's device (before Linux 6.8) and stat the overlay's, on btrfs
- * maps tells the superblock's device and stat the subvolume's. So an equal inode under the very path that the target itself used
- * is accepted: another file at that path would have to have got the same inode number on another device.
+ * compared first but may honestly differ: on overlayfs maps tells the lower file's device (before Linux 6.8) and stat the
+ * overlay's, on btrfs maps tells the superblock's device and stat the subvolume's. So an equal inode under the very path
+ * that the target itself used is accepted: another file at that path would have to have got the same inode number on
+ * another device.
  */
 #include "sampler/unwind/object.h"
 #include "sampler/unwind/row_cache.h"
@@ -242,14 +243,22 @@ static int open_mapping(pid_t pid, const struct mapping_info *m, struct stat *st
 	return fd;
 }
 
-static struct object *object_add(struct object_cache *c, pid_t pid, const struct mapping_info *m, const struct stat *st, void *data, size_t size,
-				 bool is_copy)
+static struct object *object_add(struct object_cache *c, pid_t pid, const struct mapping_info *m, const struct stat *st,
+				 void *data, size_t size, bool is_copy)
 {
 	struct object *o = calloc(1, sizeof *o);
 	if (!o)
 		return NULL;
-	*o = (struct object){.inode = m->inode, .dev_major = m->dev_major, .dev_minor = m->dev_minor, .st_dev = st->st_dev, .st_ino = st->st_ino,
-			     .path = m->path, .opener = pid, .data = data, .size = size, .is_copy = is_copy};
+	*o = (struct object){.inode = m->inode,
+			     .dev_major = m->dev_major,
+			     .dev_minor = m->dev_minor,
+			     .st_dev = st->st_dev,
+			     .st_ino = st->st_ino,
+			     .path = m->path,
+			     .opener = pid,
+			     .data = data,
+			     .size = size,
+			     .is_copy = is_copy};
 	object_parse(o, !is_copy);
 	struct object **bucket = &c->buckets[m->inode & (c->n_buckets - 1)];
 	o->next = *bucket;

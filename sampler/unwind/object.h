@@ -3,8 +3,8 @@
  * Object files and their cache, as the unwinder and the symbolizer see them (others use unwind.h). In: a mapping of a process;
  * out: the one object that stands for that file in all processes.
  *
- * The file is mapped and its descriptor closed at once. The mapping pins the inode: as long as an object lives its (device, inode)
- * cannot come to mean another file, so that a later mapping with the same pair and path needs no system call at all.
+ * The file is mapped and its descriptor closed at once. The mapping pins the inode: as long as an object lives its (device,
+ * inode) cannot come to mean another file, so that a later mapping with the same pair and path needs no system call at all.
  */
 #ifndef LOCKSTEP_OBJECT_H
 #define LOCKSTEP_OBJECT_H
@@ -26,8 +26,8 @@ struct object {
 	const char *path;     /* interned */
 	const char **aliases; /* other paths of the same file (hard links, other mount namespaces); interned */
 	size_t n_aliases;
-	pid_t opener;	  /* the process through whose root it was found: debug files are looked for there too */
-	void *data;	  /* the file's mapping, or a malloc'ed copy of the vdso */
+	pid_t opener; /* the process through whose root it was found: debug files are looked for there too */
+	void *data;   /* the file's mapping, or a malloc'ed copy of the vdso */
 	size_t size;
 	bool is_elf;
 	bool is_copy; /* data is malloc'ed: the vdso, or an image read from memory */
@@ -65,11 +65,12 @@ struct object_cache {
 /* A copy of s that lives as long as the cache; equal strings have equal pointers. NULL when out of memory. */
 const char *object_cache_intern(struct object_cache *c, const char *s);
 
-/* The object behind a mapping of process pid (m->path is interned), opened if not known yet; NULL when it cannot be opened. open_new false: only what
- * is known already (data segments never open a file). */
+/* The object behind a mapping of process pid (m->path is interned), opened if not known yet; NULL when it cannot be opened.
+ * open_new false: only what is known already (data segments never open a file). */
 struct object *object_cache_get(struct object_cache *c, pid_t pid, const struct mapping_info *m, bool open_new);
-/* The loaded parts of a file that cannot be opened (deleted, and map_files needs a capability; another mount), read from the memory of the
- * process: malloc'ed, laid out as in the file, without what is not loaded. m is its code. NULL when it cannot be done. */
+/* The loaded parts of a file that cannot be opened (deleted, and map_files needs a capability; another mount), read from
+ * the memory of the process: malloc'ed, laid out as in the file, without what is not loaded. m is its code. NULL when it
+ * cannot be done. */
 uint8_t *object_memory_image(pid_t pid, const struct mapping_info *m, size_t *size);
 /* The vdso, read from the process's memory (from ours when that one has gone: the kernel maps the same image everywhere). */
 struct object *object_cache_vdso(struct object_cache *c, pid_t pid, uint64_t start, uint64_t end);

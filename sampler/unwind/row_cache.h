@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Per object: vaddr -> small row, and vaddr -> full row (only where one was needed). Filled as addresses are met; when a table is full
- * it starts anew, so memory stays bounded whatever the target runs.
+ * Per object: vaddr -> small row, and vaddr -> full row (only where one was needed). Filled as addresses are met; when a
+ * table is full it starts anew, so memory stays bounded whatever the target runs.
  */
 #ifndef LOCKSTEP_ROW_CACHE_H
 #define LOCKSTEP_ROW_CACHE_H

@@ -2,9 +2,9 @@
  *
  * The fast walker. In: registers and stack memory. Out: return addresses.
  *
- * It follows pc, sp and fp only. Each frame costs one probe of the front cache, a direct-mapped table of (mappings, pc) -> 8-byte row
- * that all processes share, and one or two loads from the snapshot. A frame whose rules need more starts the walk anew with all
- * registers (unwind_full.c): rare enough to be cheaper than following them always.
+ * It follows pc, sp and fp only. Each frame costs one probe of the front cache, a direct-mapped table of (mappings, pc) ->
+ * 8-byte row that all processes share, and one or two loads from the snapshot. A frame whose rules need more starts the
+ * walk anew with all registers (unwind_full.c): rare enough to be cheaper than following them always.
  */
 #include "sampler/unwind/walk.h"
 
@@ -66,8 +66,8 @@ static inline struct front_entry *front_slot(struct walk *w, uint64_t key)
 	return &w->as->cache->front[(key * 0x9e3779b97f4a7c15ull) >> (64 - FRONT_BITS)];
 }
 
-/* Without a set id (older times) and for addresses above 2^47 the key would not be exact: such rows are not kept. room is where a row lies
- * that has no place in the front cache. */
+/* Without a set id (older times) and for addresses above 2^47 the key would not be exact: such rows are not kept. room is
+ * where a row lies that has no place in the front cache. */
 static __attribute__((noinline)) struct front_entry *front_miss(struct walk *w, uint64_t addr, struct front_entry *room)
 {
 	uint64_t key = w->key | addr;
@@ -83,9 +83,11 @@ static __attribute__((noinline)) struct front_entry *front_miss(struct walk *w, 
 	return e;
 }
 
-/* A function has few callers, and a stack comes back and back: the entry of the frame below remembers where its caller's was. That guess
- * is checked like any other hit, but the next frame need not wait for this one's return address to be loaded and hashed. */
-static inline struct front_entry *front_entry_of(struct walk *w, uint64_t addr, struct front_entry *below, struct front_entry *room)
+/* A function has few callers, and a stack comes back and back: the entry of the frame below remembers where its caller's
+ * was. That guess is checked like any other hit, but the next frame need not wait for this one's return address to be
+ * loaded and hashed. */
+static inline struct front_entry *front_entry_of(struct walk *w, uint64_t addr, struct front_entry *below,
+						 struct front_entry *room)
 {
 	uint64_t key = w->key | addr;
 	struct front_entry *e = below->caller;
@@ -235,8 +237,9 @@ static void walk_begin(struct walk *w)
 		w->sps[0] = 0;
 }
 
-size_t unwind_stack_with(struct address_space *as, uint64_t time_ns, const struct unwind_regs *regs, const struct unwind_memory *mem,
-			 const struct unwind_provider *provider, uint64_t *pcs, uint64_t *sps, size_t max, enum unwind_end *end)
+size_t unwind_stack_with(struct address_space *as, uint64_t time_ns, const struct unwind_regs *regs,
+			 const struct unwind_memory *mem, const struct unwind_provider *provider, uint64_t *pcs, uint64_t *sps,
+			 size_t max, enum unwind_end *end)
 {
 	const uint64_t needed = 1ull << ARCH_PC | 1ull << ARCH_SP;
 	struct walk w; /* its page buffer is not to be zeroed */

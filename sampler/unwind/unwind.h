@@ -13,18 +13,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* ---- object files: one per (device, inode), shared by all processes, kept while referenced (and a bounded cache after) ---- */
-struct object;		/* an ELF file, or the vdso read from memory: mapped read-only, CFI index, build-id */
+/* ---- object files: one per (device, inode), shared by all processes, kept as long as the cache ---- */
+struct object;	     /* an ELF file, or the vdso read from memory: mapped read-only, CFI index, build-id */
 struct object_cache; /* all objects of one profiler. It and all that hangs on it is used by one thread at a time. */
 
 struct object_cache *object_cache_new(void);
 void object_cache_free(struct object_cache *c);
 
-/* The path as the target's mappings name it (a path in the target's mount namespace), "[vdso]"; never NULL, lives as long as obj. */
+/* The path as the target's mappings name it (a path in the target's mount namespace), "[vdso]"; never NULL, lives as long
+ * as obj. */
 const char *object_path(const struct object *obj);
 /* The GNU build-id: its length in bytes (0: none) and, in *id (may be NULL), its bytes, which live as long as obj. */
 size_t object_build_id(const struct object *obj, const uint8_t **id);
-/* A section by name (".gopclntab"); false when absent. vaddr is 0 for sections that are not loaded. Any of the pointers may be NULL. */
+/* A section by name (".gopclntab"); false when absent. vaddr is 0 for sections that are not loaded. Any of the pointers may
+ * be NULL. */
 bool object_section(const struct object *obj, const char *name, uint64_t *vaddr, uint64_t *file_offset, uint64_t *size);
 /* Copies len bytes of the file that are loaded at vaddr (the object's own numbering: what the linker wrote, before relocation;
  * zeroes for .bss) into buf. Works when the process has gone. False when vaddr..vaddr+len is not loaded or the file was cut. */
@@ -68,8 +70,10 @@ int address_space_foreach(const struct address_space *as, uint64_t time_ns, mapp
 bool address_space_bias(const struct address_space *as, uint64_t time_ns, const struct object *obj, uint64_t *bias);
 
 /* ---- unwinding ---- */
-struct unwind_regs { /* the callee-saved set that CFI needs; arch numbering is DWARF's, size UNWIND_REGS */
-	uint64_t r[33];	/* x86-64: 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp 8..15 r8..r15 16 rip; aarch64: 0..30 x, 31 sp, 32 pc */
+/* Registers by DWARF's numbers. x86-64: 0 rax 1 rdx 2 rcx 3 rbx 4 rsi 5 rdi 6 rbp 7 rsp 8..15 r8..r15 16 rip;
+ * aarch64: 0..30 x0..x30 31 sp 32 pc. CFI needs the callee-saved ones; for a leaf all are of use. */
+struct unwind_regs {
+	uint64_t r[33];
 	uint64_t valid; /* bit per register: known */
 };
 
@@ -85,9 +89,9 @@ struct unwind_memory {
 bool unwind_memory_read(const struct unwind_memory *mem, uint64_t addr, void *buf, size_t len);
 
 enum unwind_end {
-	UNWIND_DONE = 0,   /* outermost frame reached */
-	UNWIND_TRUNCATED,  /* snapshot ended, or max frames */
-	UNWIND_NO_RULE,	   /* no CFI, and a frame-pointer step made no sense */
+	UNWIND_DONE = 0,  /* outermost frame reached */
+	UNWIND_TRUNCATED, /* snapshot ended, or max frames */
+	UNWIND_NO_RULE,	  /* no CFI, and a frame-pointer step made no sense */
 	UNWIND_BAD_MEMORY,
 };
 
@@ -110,22 +114,24 @@ struct unwind_region {
 };
 struct unwind_provider {
 	void *ctx;
-	/* Asked for each frame whose pc lies in no object file (anonymous executable memory, no mapping), or in one of the regions. *fp is
-	 * 0 when unknown. A step must move *sp up, else the walk ends. */
+	/* Asked for each frame whose pc lies in no object file (anonymous executable memory, no mapping), or in one of the
+	 * regions. *fp is 0 when unknown. A step must move *sp up, else the walk ends. */
 	enum unwind_step (*step)(void *ctx, uint64_t *pc, uint64_t *sp, uint64_t *fp, const struct unwind_memory *mem);
 	const struct unwind_region *regions; /* parts of object files that the provider claims too; may be NULL */
 	size_t n_regions;
 };
 /* As unwind_stack; provider may be NULL. */
-size_t unwind_stack_with(struct address_space *as, uint64_t time_ns, const struct unwind_regs *regs, const struct unwind_memory *mem,
-			 const struct unwind_provider *provider, uint64_t *pcs, uint64_t *sps, size_t max, enum unwind_end *end);
+size_t unwind_stack_with(struct address_space *as, uint64_t time_ns, const struct unwind_regs *regs,
+			 const struct unwind_memory *mem, const struct unwind_provider *provider, uint64_t *pcs, uint64_t *sps,
+			 size_t max, enum unwind_end *end);
 
 /* ---- from a pc to a place in a file ---- */
 struct code_location {
 	struct object *object; /* NULL: anonymous or unknown; borrowed while the cache lives */
-	uint64_t vaddr;	       /* address in the object's own numbering (as in its symbol table), of pc - 1 for a return address, so that it lies
-				* in the calling line; the looked-up address itself when object is NULL */
-	const char *module;    /* path to show; "[vdso]", "[anon]", "[unknown]" ; borrowed while the address space lives */
+	/* Address in the object's own numbering (as in its symbol table), of pc - 1 for a return address, so that it lies in
+	 * the calling line; the looked-up address itself when object is NULL. */
+	uint64_t vaddr;
+	const char *module; /* path to show; "[vdso]", "[anon]", "[unknown]" ; borrowed while the address space lives */
 };
 /* is_return: pc is a return address (look up pc - 1). Returns false when no mapping covers it. */
 bool address_space_locate(struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return, struct code_location *out);

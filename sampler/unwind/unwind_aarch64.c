@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * aarch64: from DWARF rules to the small row. The return address is x30, saved at some offset below the CFA or, in a leaf, still there.
+ * aarch64: from DWARF rules to the small row. The return address is x30, saved at some offset below the CFA or, in a leaf,
+ * still there.
  */
 #if defined(__aarch64__)
 #include "sampler/unwind/arch.h"
@@ -64,7 +65,8 @@ bool arch_is_sigreturn(const struct object *obj, uint64_t vaddr)
 
 bool arch_read_sigframe(struct unwind_regs *regs, arch_read_fn read, void *ctx)
 {
-	/* siginfo (128 bytes), struct ucontext { flags, link, stack, sigmask (128 bytes), pad to 16, fault_address, x0..x30, sp, pc } */
+	/* siginfo (128 bytes), struct ucontext { flags, link, stack, sigmask (128 bytes), pad to 16, fault_address,
+	 * x0..x30, sp, pc } */
 	uint64_t mcontext = regs->r[ARCH_SP] + 128 + 176;
 	struct unwind_regs out = {.valid = (1ull << ARCH_REGS) - 1};
 	for (size_t i = 0; i < ARCH_REGS; i++)

@@ -27,7 +27,8 @@ static bool read_memory(void *ctx, uint64_t addr, uint64_t *value)
 
 static bool expression(struct step *s, const struct cfi_rule *rule, const uint64_t *initial, uint64_t *value)
 {
-	enum dwarf_expr_result r = dwarf_expr_eval(s->row->section->data + rule->value, rule->expr_len, s->old, initial, read_memory, s, value);
+	enum dwarf_expr_result r =
+		dwarf_expr_eval(s->row->section->data + rule->value, rule->expr_len, s->old, initial, read_memory, s, value);
 	s->unsupported |= r == DWARF_EXPR_UNSUPPORTED;
 	return r == DWARF_EXPR_OK;
 }

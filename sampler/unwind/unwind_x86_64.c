@@ -85,7 +85,8 @@ static bool row_fp(const struct cfi_row *row, struct unwind_row *out)
 		return fits_off8(fp->value);
 	case CFI_AT_EXPR:
 		out->fp_rule = FP_AT_FP;
-		if (!simple_expression(row->section->data + fp->value, fp->expr_len, &base, &off, &deref) || deref || base != BASE_FP)
+		if (!simple_expression(row->section->data + fp->value, fp->expr_len, &base, &off, &deref) || deref ||
+		    base != BASE_FP)
 			return false;
 		out->fp_off8 = (int16_t)(off / 8);
 		return fits_off8(off);

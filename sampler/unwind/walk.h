@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One walk over one stack: its state, shared by the fast walker (unwind.c), the full one (unwind_full.c) and libunwind (fallback.c).
+ * One walk over one stack: its state, shared by the fast walker (unwind.c), the full one (unwind_full.c) and libunwind
+ * (fallback.c).
  */
 #ifndef LOCKSTEP_WALK_H
 #define LOCKSTEP_WALK_H

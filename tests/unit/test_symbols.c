@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From addresses to names and lines: libraries are compiled in all the ways in which symbols come (DWARF 4 and 5, compressed, split, stripped
- * with a debug file beside them or inside), loaded here, and asked for addresses in themselves whose lines they tell.
+ * From addresses to names and lines: libraries are compiled in all the ways in which symbols come (DWARF 4 and 5,
+ * compressed, split, stripped with a debug file beside them or inside), loaded here, and asked for addresses in themselves
+ * whose lines they tell.
  */
 #include "sampler/symbols/demangle.h"
 #include "sampler/symbols/kallsyms.h"
@@ -347,14 +348,16 @@ static void test_debug_file_beside_by_link(void **state)
 static void test_debug_file_of_another_build_is_not_used(void **state)
 {
 	(void)state;
-	struct library *lib = library_open(CC "-g -Wl,--build-id=none && objcopy --only-keep-debug lib.so lib.debug && strip --strip-all lib.so && "
-					      "objcopy --add-gnu-debuglink=lib.debug lib.so && printf x >>lib.debug");
+	struct library *lib = library_open(
+		CC "-g -Wl,--build-id=none && objcopy --only-keep-debug lib.so lib.debug && strip --strip-all lib.so && "
+		   "objcopy --add-gnu-debuglink=lib.debug lib.so && printf x >>lib.debug");
 	struct shown *s = ask(lib, "plain");
 	assert_string_equal(s->function[0], "plain"); /* by .dynsym */
 	assert_string_equal(s->file[0], "");
 	library_close(lib);
-	lib = library_open(CC "-g -Wl,--build-id=0x1234567890 && objcopy --only-keep-debug lib.so lib.debug && "
-			      CC "-g -Wl,--build-id=0x1234567891 && strip --strip-all lib.so && objcopy --add-gnu-debuglink=lib.debug lib.so");
+	lib = library_open(
+		CC "-g -Wl,--build-id=0x1234567890 && objcopy --only-keep-debug lib.so lib.debug && " CC
+		   "-g -Wl,--build-id=0x1234567891 && strip --strip-all lib.so && objcopy --add-gnu-debuglink=lib.debug lib.so");
 	assert_string_equal(ask(lib, "plain")->file[0], "");
 	library_close(lib);
 }
@@ -362,8 +365,9 @@ static void test_debug_file_of_another_build_is_not_used(void **state)
 static void test_minidebuginfo_names_what_is_not_exported(void **state)
 {
 	(void)state;
-	struct library *lib = library_open(CC "&& objcopy --only-keep-debug lib.so mini && xz mini && strip --strip-all lib.so && "
-					      "objcopy --add-section .gnu_debugdata=mini.xz lib.so");
+	struct library *lib =
+		library_open(CC "&& objcopy --only-keep-debug lib.so mini && xz mini && strip --strip-all lib.so && "
+				"objcopy --add-section .gnu_debugdata=mini.xz lib.so");
 	struct shown *s = ask(lib, "call_not_exported");
 	assert_string_equal(s->function[0], "not_exported");
 	library_close(lib);
@@ -421,7 +425,9 @@ static void test_main_of_a_stripped_program_is_named(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		char command[512];
 		snprintf(command, sizeof command,
-			 CC "&& echo 'int main(void) { return 0; }' >m.c && cc -O2 %s -o whole m.c && cp whole bare && strip --strip-all bare", ways[i]);
+			 CC "&& echo 'int main(void) { return 0; }' >m.c && cc -O2 %s -o whole m.c && cp whole bare && strip "
+			    "--strip-all bare",
+			 ways[i]);
 		struct library *lib = library_open(command);
 		struct stat st;
 		struct object *obj[2];
@@ -430,8 +436,13 @@ static void test_main_of_a_stripped_program_is_named(void **state)
 			char path[160];
 			snprintf(path, sizeof path, "%s/%s", lib->dir, bare ? "bare" : "whole");
 			assert_int_equal(stat(path, &st), 0);
-			struct mapping_info m = {.start = 0x10000, .end = 0x20000, .inode = st.st_ino, .path = object_cache_intern(lib->cache, path),
-						 .dev_major = major(st.st_dev), .dev_minor = minor(st.st_dev), .executable = true};
+			struct mapping_info m = {.start = 0x10000,
+						 .end = 0x20000,
+						 .inode = st.st_ino,
+						 .path = object_cache_intern(lib->cache, path),
+						 .dev_major = major(st.st_dev),
+						 .dev_minor = minor(st.st_dev),
+						 .executable = true};
 			obj[bare] = object_cache_get(lib->cache, getpid(), &m, true);
 			assert_non_null(obj[bare]);
 			assert_int_equal(object_find_symbol(obj[bare], "main", &vaddr[bare], NULL), 0);
@@ -446,7 +457,8 @@ static void test_main_of_a_stripped_program_is_named(void **state)
 static void test_plt_entries_are_named(void **state)
 {
 	(void)state;
-	static const char *const commands[] = {CC, CC "-Wl,-z,now", CC "-Wl,-z,ibtplt -fcf-protection", CC "-fno-plt -Wl,-z,lazy && false"};
+	static const char *const commands[] = {CC, CC "-Wl,-z,now", CC "-Wl,-z,ibtplt -fcf-protection",
+					       CC "-fno-plt -Wl,-z,lazy && false"};
 	for (size_t i = 0; i < 3; i++) {
 		struct library *lib = library_open(commands[i]);
 		struct shown s = {0};
@@ -510,8 +522,13 @@ static void test_truncated_file_gives_a_place_instead_of_a_crash(void **state)
 	char copy[160];
 	snprintf(copy, sizeof copy, "%s/copy.so", lib->dir);
 	assert_int_equal(stat(copy, &st), 0);
-	address_space_map(lib->as, &(struct mapping_info){.start = 0x10000, .end = 0x20000, .inode = st.st_ino, .path = copy, .executable = true,
-							  .dev_major = major(st.st_dev), .dev_minor = minor(st.st_dev)});
+	address_space_map(lib->as, &(struct mapping_info){.start = 0x10000,
+							  .end = 0x20000,
+							  .inode = st.st_ino,
+							  .path = copy,
+							  .executable = true,
+							  .dev_major = major(st.st_dev),
+							  .dev_minor = minor(st.st_dev)});
 	struct code_location at;
 	assert_true(address_space_locate(lib->as, UNWIND_NOW, 0x10000, false, &at));
 	if (!at.object) {

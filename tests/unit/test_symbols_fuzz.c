@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Damaged symbol tables, PLTs, notes, .gnu_debugdata and DWARF: targets may bring any file, and we name its functions. Each damaged file is
- * symbolized in a child, so that the fault of a library (libdw, libelf, the demangler) is told with the seed that shows it.
+ * Damaged symbol tables, PLTs, notes, .gnu_debugdata and DWARF: targets may bring any file, and we name its functions. Each
+ * damaged file is symbolized in a child, so that the fault of a library (libdw, libelf, the demangler) is told with the
+ * seed that shows it.
  *
  * LOCKSTEP_FUZZ_ROUNDS and LOCKSTEP_FUZZ_SEED make it a longer or another run.
  */

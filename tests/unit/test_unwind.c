@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The walkers' contract: what a walk gives when memory, registers, frames or rules run out, and how runtimes take part. The targets
- * (targets/unwind_blocked.c) block in a known stack. That the rules are right is test_unwind_oracle.c's business.
+ * The walkers' contract: what a walk gives when memory, registers, frames or rules run out, and how runtimes take part. The
+ * targets (targets/unwind_blocked.c) block in a known stack. That the rules are right is test_unwind_oracle.c's business.
  */
 #include "sampler/symbols/symbols.h"
 #include "tests/unit/test_unwind_oracle.h"
@@ -263,7 +263,9 @@ static void test_walks_repeat_after_the_caches_are_warm_and_for_older_times(void
 	size_t n = t->n;
 	memcpy(first, t->pcs, sizeof first);
 	/* A mapping from the future makes the time of the walk an older one: another path through the caches. */
-	address_space_map(t->as, &(struct mapping_info){.start = 0x10000, .end = 0x11000, .since_ns = 1000, .path = "//anon", .executable = true});
+	address_space_map(
+		t->as,
+		&(struct mapping_info){.start = 0x10000, .end = 0x11000, .since_ns = 1000, .path = "//anon", .executable = true});
 	for (uint64_t time = 500; time <= 2000; time += 500) {
 		t->n = unwind_stack(t->as, time, &t->regs, &t->mem, t->pcs, NULL, FRAMES, &t->end);
 		assert_int_equal(t->n, n);
@@ -339,7 +341,8 @@ static void test_provider_may_end_the_walk_decline_or_fail_to_advance(void **sta
 {
 	(void)state;
 	struct target *t = target_start("no-frame-pointer");
-	struct runtime end = {UNWIND_STEP_END, 0, 0, 0}, decline = {UNWIND_STEP_NOT_MINE, 0, 0, 0}, stuck = {UNWIND_STEP_OK, 0, 0, 0};
+	struct runtime end = {UNWIND_STEP_END, 0, 0, 0}, decline = {UNWIND_STEP_NOT_MINE, 0, 0, 0},
+		       stuck = {UNWIND_STEP_OK, 0, 0, 0};
 	unwind_target(t, &(struct unwind_provider){.ctx = &end, .step = step_jit});
 	assert_int_equal(t->end, UNWIND_DONE);
 	assert_int_equal(t->n, 4);
@@ -384,8 +387,8 @@ static int build_targets(void **state)
 {
 	(void)state;
 	if (!target_build("cc", "-O2 -fomit-frame-pointer", "unwind_blocked.c", default_program) ||
-	    !target_build("cc", "-O2 -g -fomit-frame-pointer -fno-unwind-tables -fno-asynchronous-unwind-tables", "unwind_blocked.c",
-			  debug_frame_program)) {
+	    !target_build("cc", "-O2 -g -fomit-frame-pointer -fno-unwind-tables -fno-asynchronous-unwind-tables",
+			  "unwind_blocked.c", debug_frame_program)) {
 		print_message("no working cc: nothing is tested\n");
 		default_program[0] = debug_frame_program[0] = 0;
 	}

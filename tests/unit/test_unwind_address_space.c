@@ -56,7 +56,8 @@ static int teardown(void **state)
 
 static void map(struct address_space *as, uint64_t start, uint64_t end, uint64_t since, const char *name)
 {
-	address_space_map(as, &(struct mapping_info){.start = start, .end = end, .since_ns = since, .path = name, .executable = true});
+	address_space_map(
+		as, &(struct mapping_info){.start = start, .end = end, .since_ns = since, .path = name, .executable = true});
 }
 
 static const char *at(struct address_space *as, uint64_t time, uint64_t addr)
@@ -117,7 +118,8 @@ struct record {
 	char name[16];
 };
 
-/* Whatever the order of records, each (time, address) shows the youngest record not younger than the time; of equals the last told. */
+/* Whatever the order of records, each (time, address) shows the youngest record not younger than the time; of equals the
+ * last told. */
 static void test_any_order_of_records_agrees_with_a_search_through_all(void **state)
 {
 	struct fixture *f = *state;
@@ -136,7 +138,8 @@ static void test_any_order_of_records_agrees_with_a_search_through_all(void **st
 			for (uint64_t addr = 0; addr < 42 * 0x1000; addr += 0x1000) {
 				const struct record *best = NULL;
 				for (size_t i = 0; i < 24; i++)
-					if (addr >= r[i].start && addr < r[i].end && r[i].since <= time && (!best || r[i].since >= best->since))
+					if (addr >= r[i].start && addr < r[i].end && r[i].since <= time &&
+					    (!best || r[i].since >= best->since))
 						best = &r[i];
 				assert_string_equal(at(as, time, addr), best ? best->name : "none");
 			}
@@ -496,7 +499,8 @@ static int check_deleted_without_privileges(const char *path)
 	struct object *obj = object_at(as, UNWIND_NOW, (const void *)(uintptr_t)function);
 	if (!obj || !obj->is_copy)
 		return 3;
-	if (!address_space_bias(as, UNWIND_NOW, obj, &bias) || object_row(obj, (uint64_t)(uintptr_t)function - bias).kind != ROW_FAST)
+	if (!address_space_bias(as, UNWIND_NOW, obj, &bias) ||
+	    object_row(obj, (uint64_t)(uintptr_t)function - bias).kind != ROW_FAST)
 		return 4;
 	if (object_find_symbol(obj, "exported", &vaddr, &size) != 0 || vaddr + bias != (uint64_t)(uintptr_t)function)
 		return 5;
@@ -610,8 +614,13 @@ static void test_another_file_at_the_path_is_not_taken_for_the_mapped_one(void *
 	snprintf(path, sizeof path, "%s/code", f->dir);
 	copy_file("/bin/true", path);
 	assert_int_equal(stat(path, &st), 0);
-	struct mapping_info m = {.start = 0x10000, .end = 0x20000, .dev_major = major(st.st_dev), .dev_minor = minor(st.st_dev),
-				 .inode = st.st_ino + 1, .path = path, .executable = true};
+	struct mapping_info m = {.start = 0x10000,
+				 .end = 0x20000,
+				 .dev_major = major(st.st_dev),
+				 .dev_minor = minor(st.st_dev),
+				 .inode = st.st_ino + 1,
+				 .path = path,
+				 .executable = true};
 	address_space_map(f->as, &m);
 	assert_null(object_at(f->as, UNWIND_NOW, (void *)0x10000));
 	assert_string_equal(at(f->as, UNWIND_NOW, 0x10000), path); /* shown by its path all the same */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Damaged and hostile files: bytes of real ELF headers, .eh_frame_hdr and .eh_frame are changed (seeded, so every run is the same) and all
- * that reads them is called. Nothing may crash, read out of bounds (build type Sanitize) or run for long; the walk ends within its frames.
+ * Damaged and hostile files: bytes of real ELF headers, .eh_frame_hdr and .eh_frame are changed (seeded, so every run is
+ * the same) and all that reads them is called. Nothing may crash, read out of bounds (build type Sanitize) or run for long;
+ * the walk ends within its frames.
  *
  * LOCKSTEP_FUZZ_ROUNDS and LOCKSTEP_FUZZ_SEED make it a longer or another run.
  */
@@ -94,7 +95,9 @@ static void damage(struct subject *s, size_t from, size_t len)
 		s->undo[s->n_undo].at = at;
 		s->undo[s->n_undo++].was = s->data[at];
 		uint64_t r = random_u64();
-		s->data[at] = r & 1 ? (uint8_t)(r >> 8) : r & 2 ? interesting[(r >> 8) % sizeof interesting] : s->data[at] ^ (uint8_t)(1u << (r >> 8 & 7));
+		s->data[at] = r & 1   ? (uint8_t)(r >> 8)
+			      : r & 2 ? interesting[(r >> 8) % sizeof interesting]
+				      : s->data[at] ^ (uint8_t)(1u << (r >> 8 & 7));
 	}
 }
 
@@ -118,7 +121,13 @@ static void walk(struct object *obj, const struct subject *s, struct object_cach
 {
 	uint64_t stack[STACK / 8], pcs[64], sps[64];
 	struct address_space *as = address_space_new(cache, 0);
-	struct mapping m = {.start = BASE, .end = BASE + (1ull << 32), .until_ns = UINT64_MAX, .bias = BASE, .path = "/fuzz", .object = obj, .executable = true};
+	struct mapping m = {.start = BASE,
+			    .end = BASE + (1ull << 32),
+			    .until_ns = UINT64_MAX,
+			    .bias = BASE,
+			    .path = "/fuzz",
+			    .object = obj,
+			    .executable = true};
 	mapping_list_push(&as->set->now, &m);
 	for (size_t i = 0; i < STACK / 8; i++)
 		stack[i] = random_u64() & 3 ? BASE + code_address(s) : 0x7fff0000 + below(STACK);
@@ -225,7 +234,8 @@ static void damage_without_table(struct subject *s)
 	damage_frames(s);
 }
 
-static const char *const files[] = {"/proc/self/exe", "/lib/x86_64-linux-gnu/libc.so.6", "/bin/true", "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"};
+static const char *const files[] = {"/proc/self/exe", "/lib/x86_64-linux-gnu/libc.so.6", "/bin/true",
+				    "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"};
 
 static void fuzz_files(void (*where)(struct subject *s), size_t usual)
 {
@@ -282,22 +292,27 @@ static void test_truncated_files(void **state)
 	free(s.data);
 }
 
-/* The smallest program that once could have looped: a table that points each address at itself, an FDE whose CIE is itself, lengths
- * that wrap. */
+/* The smallest program that once could have looped: a table that points each address at itself, an FDE whose CIE is itself,
+ * lengths that wrap. */
 static void test_crafted_sections(void **state)
 {
 	(void)state;
 	static const uint8_t cases[][32] = {
-		{4, 0, 0, 0, 4, 0, 0, 0},				 /* CIE pointer at itself */
+		{4, 0, 0, 0, 4, 0, 0, 0},						  /* CIE pointer at itself */
 		{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, /* 64-bit length beyond all */
-		{0xff, 0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0, 0, 0},	 /* 64-bit form, nothing in it */
-		{20, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'P', 'R', 0, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0}, /* augmentation longer than all */
-		{24, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80},
+		{0xff, 0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0, 0, 0},			  /* 64-bit form, nothing in it */
+		{20, 0, 0, 0, 0,    0,	  0,	0,    1,    'z', 'P', 'R',
+		 0,  1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0,	 0,   0}, /* augmentation longer than all */
+		{24,   0,    0,	   0,	 0,    0,    0,	   0,	 1,    0,    0x80, 0x80, 0x80, 0x80,
+		 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80},
 		{12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 20, 0, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		Elf64_Ehdr eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB}, .e_machine = ARCH_MACHINE, .e_phoff = sizeof eh,
-				 .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2};
+		Elf64_Ehdr eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB},
+				 .e_machine = ARCH_MACHINE,
+				 .e_phoff = sizeof eh,
+				 .e_phentsize = sizeof(Elf64_Phdr),
+				 .e_phnum = 2};
 		uint64_t at = sizeof eh + 2 * sizeof(Elf64_Phdr) + 12;
 		Elf64_Phdr ph[2] = {{.p_type = PT_LOAD, .p_filesz = at + 32, .p_memsz = at + 32, .p_flags = PF_X},
 				    {.p_type = PT_GNU_EH_FRAME, .p_vaddr = at - 12, .p_memsz = 12, .p_filesz = 12}};
@@ -323,12 +338,9 @@ static void test_crafted_sections(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_elf_headers),
-		cmocka_unit_test(test_eh_frame_hdr),
-		cmocka_unit_test(test_eh_frame),
-		cmocka_unit_test(test_eh_frame_without_table),
-		cmocka_unit_test(test_truncated_files),
-		cmocka_unit_test(test_crafted_sections),
+		cmocka_unit_test(test_elf_headers),	cmocka_unit_test(test_eh_frame_hdr),
+		cmocka_unit_test(test_eh_frame),	cmocka_unit_test(test_eh_frame_without_table),
+		cmocka_unit_test(test_truncated_files), cmocka_unit_test(test_crafted_sections),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

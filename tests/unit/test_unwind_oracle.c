@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine against libunwind, instruction by instruction: targets are stepped through their work, and at each step both unwind the same
- * registers and the same memory. Prologues, epilogues, the PLT, lazy binding, signal handlers, exceptions and the vdso all pass by.
+ * The engine against libunwind, instruction by instruction: targets are stepped through their work, and at each step both
+ * unwind the same registers and the same memory. Prologues, epilogues, the PLT, lazy binding, signal handlers, exceptions
+ * and the vdso all pass by.
  */
 #include "tests/unit/test_unwind_oracle.h"
 
@@ -57,8 +58,8 @@ static void snapshot(struct stepper *s, uint64_t sp)
 	s->oracle.mem = (struct unwind_memory){s->stack, sp, len, s->pid};
 }
 
-/* Mid-way through the jump to an exception's handler (_Unwind_Resume rewrites its own return address) no rules hold: a walk comes to an
- * address outside all code. What libunwind guesses beyond it, by the frame pointer, is noise. */
+/* Mid-way through the jump to an exception's handler (_Unwind_Resume rewrites its own return address) no rules hold: a walk
+ * comes to an address outside all code. What libunwind guesses beyond it, by the frame pointer, is noise. */
 static size_t in_code(struct stepper *s, const uint64_t *pcs, size_t n)
 {
 	struct code_location at;
@@ -68,9 +69,10 @@ static size_t in_code(struct stepper *s, const uint64_t *pcs, size_t n)
 	return n ? i : 0;
 }
 
-/* libunwind ends early where the engine goes on to the true outermost frame: it fails a whole step when one saved register cannot be read
- * (gcc's rules for rbp are wrong for the last two instructions of functions that realign their stack), it knows no registers after a
- * frame-pointer step (.init, .fini and crt code have no CFI), and remotely it cannot pass a signal trampoline without CFI. */
+/* libunwind ends early where the engine goes on to the true outermost frame: it fails a whole step when one saved register
+ * cannot be read (gcc's rules for rbp are wrong for the last two instructions of functions that realign their stack), it
+ * knows no registers after a frame-pointer step (.init, .fini and crt code have no CFI), and remotely it cannot pass a
+ * signal trampoline without CFI. */
 static bool gave_up(const struct stepper *s, const uint64_t *own, size_t n, const uint64_t *theirs, size_t k)
 {
 	return n > k && own[n - 1] == s->outermost && memcmp(own, theirs, k * sizeof *own) == 0;
@@ -134,7 +136,8 @@ static void run_comparison(pid_t pid, size_t steps, size_t at_least, size_t dept
 	oracle_init(&s.oracle, pid);
 	step_through(&s, steps);
 	oracle_fini(&s.oracle);
-	print_message("%zu stacks compared, deepest %zu, different %zu, given up by libunwind %zu; ends: done %zu, truncated %zu, no rule %zu, bad memory %zu\n",
+	print_message("%zu stacks compared, deepest %zu, different %zu, given up by libunwind %zu; ends: done %zu, truncated "
+		      "%zu, no rule %zu, bad memory %zu\n",
 		      s.compared, s.deepest, s.different, s.gave_up, s.ends[0], s.ends[1], s.ends[2], s.ends[3]);
 	address_space_free(s.as);
 	object_cache_free(s.cache);

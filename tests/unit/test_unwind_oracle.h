@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * libunwind as the oracle, and as a competitor in bench/unwind.c. In: a live process (stopped), its registers, a snapshot of its stack.
- * Out: the stack as libunwind's remote interface sees it. It shares nothing with the engine: mappings, program headers and tables are
- * read anew, from the process's memory.
+ * libunwind as the oracle, and as a competitor in bench/unwind.c. In: a live process (stopped), its registers, a snapshot
+ * of its stack. Out: the stack as libunwind's remote interface sees it. It shares nothing with the engine: mappings,
+ * program headers and tables are read anew, from the process's memory.
  */
 #ifndef LOCKSTEP_TEST_UNWIND_ORACLE_H
 #define LOCKSTEP_TEST_UNWIND_ORACLE_H
@@ -40,7 +40,8 @@ struct oracle_page {
 
 struct oracle {
 	pid_t pid;
-	struct oracle_range constant[1024]; /* read-only mappings: pages of them may be kept, which libunwind's word-wise reads need */
+	/* Read-only mappings: pages of them may be kept, which libunwind's word-wise reads need. */
+	struct oracle_range constant[1024];
 	size_t n_constant;
 	struct oracle_page pages[ORACLE_PAGES];
 	unw_addr_space_t space;
@@ -262,7 +263,8 @@ static inline bool oracle_get_regs(pid_t tid, struct unwind_regs *out)
 	struct user_regs_struct u;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &u) != 0)
 		return false;
-	const uint64_t r[17] = {u.rax, u.rdx, u.rcx, u.rbx, u.rsi, u.rdi, u.rbp, u.rsp, u.r8, u.r9, u.r10, u.r11, u.r12, u.r13, u.r14, u.r15, u.rip};
+	const uint64_t r[17] = {u.rax, u.rdx, u.rcx, u.rbx, u.rsi, u.rdi, u.rbp, u.rsp, u.r8,
+				u.r9,  u.r10, u.r11, u.r12, u.r13, u.r14, u.r15, u.rip};
 	memcpy(out->r, r, sizeof r);
 	out->valid = (1u << 17) - 1;
 	return true;
@@ -280,8 +282,8 @@ static inline bool oracle_get_regs(pid_t tid, struct unwind_regs *out)
 }
 #endif
 
-/* Attaches without a signal, stops, reads registers and the stack from sp to the end of its mapping (at most cap bytes). The process
- * stays stopped until oracle_release. */
+/* Attaches without a signal, stops, reads registers and the stack from sp to the end of its mapping (at most cap bytes).
+ * The process stays stopped until oracle_release. */
 static inline bool oracle_capture(pid_t tid, struct unwind_regs *regs, uint8_t *stack, size_t cap, struct unwind_memory *mem)
 {
 	int status;
@@ -296,7 +298,8 @@ static inline bool oracle_capture(pid_t tid, struct unwind_regs *regs, uint8_t *
 	size_t len = 0;
 	while (len < cap) { /* page by page: what lies beyond the stack is not there */
 		size_t n = 4096 - (sp + len) % 4096;
-		struct iovec to = {stack + len, n < cap - len ? n : cap - len}, from = {(void *)(uintptr_t)(sp + len), to.iov_len};
+		struct iovec to = {stack + len, n < cap - len ? n : cap - len},
+			     from = {(void *)(uintptr_t)(sp + len), to.iov_len};
 		if (process_vm_readv(tid, &to, 1, &from, 1, 0) != (ssize_t)to.iov_len)
 			break;
 		len += to.iov_len;
@@ -320,7 +323,8 @@ static inline bool target_build(const char *compiler, const char *flags, const c
 	if (!mkdtemp(dir))
 		return false;
 	snprintf(program, 64, "%s/target", dir);
-	snprintf(command, sizeof command, "%s -w %s -o %s %s/tests/unit/targets/%s 2>/dev/null", compiler, flags, program, SOURCE_DIR, source);
+	snprintf(command, sizeof command, "%s -w %s -o %s %s/tests/unit/targets/%s 2>/dev/null", compiler, flags, program,
+		 SOURCE_DIR, source);
 	if (system(command) == 0)
 		return true;
 	rmdir(dir);

@@ -9,7 +9,8 @@
 #define HERE(p) __asm__ volatile("adr %0, ." : "=r"(p))
 #endif
 
-namespace shop {
+namespace shop
+{
 template <typename T> struct basket {
 	__attribute__((noinline)) void *total(T, const std::string &) const
 	{

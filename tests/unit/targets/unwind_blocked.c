@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A target of test_unwind.c: blocks in read under main -> target_outer -> (something) -> target_inner -> target_leaf. The argument says
- * what: "none"; "dynamic", a function with a frame of variable size; generated code with or without "(no-)frame-pointer". It closes descriptor 9 when it is about to block.
+ * A target of test_unwind.c: blocks in read under main -> target_outer -> (something) -> target_inner -> target_leaf. The
+ * argument says what: "none"; "dynamic", a function with a frame of variable size; generated code with or without
+ * "(no-)frame-pointer". It closes descriptor 9 when it is about to block.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -47,7 +48,8 @@ NOINLINE void target_outer(void)
 /* push %rbp; mov %rsp, %rbp; call *%rdi; pop %rbp; ret */
 static const unsigned char with_frame_pointer[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
 /* push %rbp; xor %ebp, %ebp; sub $32, %rsp; call *%rdi; add $32, %rsp; pop %rbp; ret: only its author can unwind it */
-static const unsigned char without_frame_pointer[] = {0x55, 0x31, 0xed, 0x48, 0x83, 0xec, 0x20, 0xff, 0xd7, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0xc3};
+static const unsigned char without_frame_pointer[] = {0x55, 0x31, 0xed, 0x48, 0x83, 0xec, 0x20, 0xff,
+						      0xd7, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0xc3};
 
 static void generate(const unsigned char *code, size_t len)
 {

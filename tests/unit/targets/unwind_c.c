@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A target of test_unwind_oracle.c: C frames of all kinds, and frames of hand-written assembly. It says "ready" by raising SIGSTOP, then works
- * for a while; the test steps through it instruction by instruction.
+ * A target of test_unwind_oracle.c: C frames of all kinds, and frames of hand-written assembly. It says "ready" by raising
+ * SIGSTOP, then works for a while; the test steps through it instruction by instruction.
  */
 #include <alloca.h>
 #include <setjmp.h>

@@ -13,13 +13,19 @@
 #include <string>
 #include <vector>
 
-namespace shop {
+namespace shop
+{
 
 static volatile int sink;
 
 struct resource {
-	explicit resource(int v) : value(v) {}
-	~resource() { sink = sink + value; }
+	explicit resource(int v) : value(v)
+	{
+	}
+	~resource()
+	{
+		sink = sink + value;
+	}
 	int value;
 };
 
