@@ -6,7 +6,7 @@
  *
  * A window closes when it is full (window_events) or about a second long. It is handed over a little later, so that waits
  * that straddle its end have mostly been told; then, when the analysis is dear, buffering pauses so that it costs at most
- * 1 % of the wall time, or 50 ns per wait where that is more, and never more than window_duty_percent. At low rates windows follow
+ * 0.5 % of the wall time, or 40 ns per wait where that is more, and never more than window_duty_percent. At low rates windows follow
  * each other without a gap. meta.window_ns
  * of the profile tells how much wall time they covered.
  */

@@ -9,10 +9,10 @@
 #define DEFAULT_MS 1000
 #define DEFAULT_DUTY 10
 /* What analysis may cost: a free start (so that short runs are covered whole), then a floor share of wall time, more where many
- * events make its cost per event small, never more than duty_percent. On 110,000 waits a second this is some 90 ns a wait. */
+ * events make its cost per event small, never more than duty_percent. On 110,000 waits a second this is some 45 ns a wait. */
 #define FREE_NS 30000000ull
-#define FLOOR_SHARE 0.01
-#define EVENT_NS 50.0
+#define FLOOR_SHARE 0.005
+#define EVENT_NS 40.0
 #define LAG_DIVISOR 8          /* the lag is an eighth of the window ... */
 #define MAX_LAG_NS 50000000ull /* ... but no more than this */
 

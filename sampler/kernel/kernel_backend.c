@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The ring holds a third of a second of the worst known stream; 5 ms leaves room for a stall and costs next to nothing. */
-#define POLL_MS 5
+/* The ring holds half a second of the worst known stream; 10 ms leaves room for a long stall, and waking up costs little at that pace. */
+#define POLL_MS 10
 #define SCAN_INTERVAL_NS 500000000ULL
 
 static uint64_t now_ns(void)

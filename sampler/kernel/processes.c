@@ -141,6 +141,7 @@ static void python_forget(struct kernel_backend *b, struct tracked_process *p)
 
 static void apply_mapping(struct kernel_backend *b, struct tracked_process *p, const struct mmap_event *ev)
 {
+	stack_table_mappings_changed(b->stacks);
 	if (ev->kind == ME_EXEC) {
 		address_space_reset(p->as, ev->time_ns);
 		runtimes_exec(b->runtimes, p->pid);
@@ -273,6 +274,7 @@ void processes_exited(struct kernel_backend *b, int32_t pid, uint64_t time_ns, i
 	struct event ev = {.kind = EV_PROCESS_EXIT, .time_ns = time_ns, .process_exit = {.pid = pid, .status = status}};
 	emit(b, &ev);
 	python_forget(b, p);
+	stack_table_mappings_changed(b->stacks); /* its address space goes, and the next may lie at its address */
 	runtimes_exit(b->runtimes, pid);
 	tracked_process_remove(&b->tracked, p);
 }

@@ -43,7 +43,17 @@ static bool is_probe_frame(const char *function)
 	return false;
 }
 
+/* Sampled stacks repeat the same few program counters: remembered in front of the look-ups, until some mapping changes. */
+#define RECENT 2048
+struct recent_pc {
+	const struct address_space *as;
+	uint64_t pc;
+	uint32_t id, epoch;
+};
+
 struct stack_table {
+	struct recent_pc recent[RECENT];
+	uint32_t epoch;
 	struct frame_entry *frames;
 	struct stack_entry *stacks;
 	uint32_t next_frame, next_stack;
@@ -112,7 +122,12 @@ static uint64_t hash_string(uint64_t h, const char *s)
 }
 #define HASH_SEED 0xcbf29ce484222325ULL
 
-uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return)
+void stack_table_mappings_changed(struct stack_table *t)
+{
+	t->epoch++;
+}
+
+static uint32_t native_slow(struct stack_table *t, struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return)
 {
 	struct code_location loc = {0};
 	if (!address_space_locate(as, time_ns, pc, is_return, &loc) || !loc.object) {
@@ -123,6 +138,16 @@ uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uin
 	}
 	struct frame_entry *e = frame_intern(t, (uintptr_t)loc.object, loc.vaddr, loc.module);
 	return e ? e->id : 0;
+}
+
+uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return)
+{
+	uint64_t key = pc << 1 | is_return;
+	struct recent_pc *r = &t->recent[(pc ^ (pc >> 11)) % RECENT];
+	if (r->as == as && r->pc == key && r->epoch == t->epoch)
+		return r->id;
+	*r = (struct recent_pc){as, key, native_slow(t, as, time_ns, pc, is_return), t->epoch};
+	return r->id;
 }
 
 struct kernel_name {

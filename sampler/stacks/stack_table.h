@@ -17,6 +17,8 @@ void stack_table_free(struct stack_table *t);
 
 /* The frame at a program counter of a process. is_return: a return address (the call lies before it). */
 uint32_t stack_table_native(struct stack_table *t, struct address_space *as, uint64_t time_ns, uint64_t pc, bool is_return);
+/* Some process's mappings changed: what was remembered by program counter may be wrong now. */
+void stack_table_mappings_changed(struct stack_table *t);
 /* Kernel frames, leaf first, into ids[0..n): one id per function, not per address, and without the leading frames of the probe that
  * took the stack (BPF programs and what calls them). Returns how many. New frames are told to fn at once. */
 size_t stack_table_kernel(struct stack_table *t, const uint64_t *addrs, size_t n, uint32_t *ids, event_fn fn, void *ctx);

@@ -255,6 +255,7 @@ static void take_stack(struct user_backend *b, struct watched_thread *t, const s
 	struct code_location loc;
 	if (!address_space_locate(p->as, UNWIND_NOW, call->pc, false, &loc)) {
 		address_space_scan(p->as, NULL); /* something was mapped since */
+		stack_table_mappings_changed(b->stacks);
 		runtimes_mapped(b->runtimes, p->pid, "");
 	}
 	t->stack = observe_stack(b, p, &rt);

@@ -121,6 +121,7 @@ static uint64_t exe_id(int32_t pid)
 
 static void look_inside(struct user_backend *b, struct watched_process *p)
 {
+	stack_table_mappings_changed(b->stacks);
 	p->exe_id = exe_id(p->pid);
 	p->denied = address_space_scan(p->as, NULL) == -EACCES || !p->exe_id;
 	p->runtime = p->denied ? RT_NATIVE : runtimes_process(b->runtimes, p->pid, p->as);
@@ -231,6 +232,7 @@ static void process_gone(struct user_backend *b, struct watched_process *p, uint
 	struct event ev = {.kind = EV_PROCESS_EXIT, .time_ns = now_ns, .process_exit = {.pid = p->pid, .status = -1}};
 	user_emit(b, &ev);
 	runtimes_exit(b->runtimes, p->pid);
+	stack_table_mappings_changed(b->stacks);
 	HASH_DEL(b->processes, p);
 	address_space_free(p->as);
 	free(p);
