@@ -20,7 +20,6 @@
 /* What of a hop's kernel time is left when messages travel in batches (see finding_lockstep.c). */
 #define BATCHED_KERNEL_SHARE 0.04
 #define UNSURE 1.1
-#define CALLS_AGREE 1.02
 /* Calls of all members that agree within 2 % (and a few of start-up) are one count. */
 #define CALLS_AGREE 1.02
 
