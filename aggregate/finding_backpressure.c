@@ -22,12 +22,18 @@ static uint64_t capacity(const struct finding_context *c, uint32_t channel)
 	return ch ? ch->capacity_bytes : 0;
 }
 
-static const struct edge_row *top_edge(const struct finding_context *c, uint32_t channel, int32_t waiter)
+static bool is_read(enum wait_class cls)
+{
+	return cls == WC_PIPE_READ || cls == WC_UNIX_READ || cls == WC_TCP_READ;
+}
+
+/* The edge that matters most; of a writer, none in which it reads: on a channel of two directions that is the other direction. */
+static const struct edge_row *top_edge(const struct finding_context *c, uint32_t channel, int32_t waiter, bool writes)
 {
 	const struct edge_row *best = NULL;
 	for (size_t i = 0; i < c->p->n_edges; i++) {
 		const struct edge_row *e = &c->p->edges[i];
-		if (e->channel == channel && e->waiter_pid == waiter && (!best || e->blocked_ns > best->blocked_ns))
+		if (e->channel == channel && e->waiter_pid == waiter && !(writes && is_read(e->cls)) && (!best || e->blocked_ns > best->blocked_ns))
 			best = e;
 	}
 	return best;
@@ -71,7 +77,7 @@ static void tell(struct finding_context *c, const struct flow_row *r, double ful
 	struct finding *f = finding_new(c, FIND_BACKPRESSURE);
 	if (!f)
 		return;
-	const struct edge_row *w = top_edge(c, r->channel, r->writer_pid), *d = top_edge(c, r->channel, r->reader_pid);
+	const struct edge_row *w = top_edge(c, r->channel, r->writer_pid, true), *d = top_edge(c, r->channel, r->reader_pid, false);
 	finding_weigh(c, f, false, r->full_count + r->empty_count);
 	f->share_of_wall = fmin(1, full + empty);
 	finding_add_pid(c, f, r->writer_pid);
@@ -102,11 +108,25 @@ static void tell(struct finding_context *c, const struct flow_row *r, double ful
 		    finding_size(burst_bytes(r), burst), f->speedup_low, f->speedup_high);
 }
 
+/* How much of a process's waiting on a channel was for room: on one of two directions its reads are the other direction's. */
+static double write_share(const struct finding_context *c, uint32_t channel, int32_t waiter)
+{
+	double writes = 0, all = 0;
+	for (size_t i = 0; i < c->p->n_edges; i++) {
+		const struct edge_row *e = &c->p->edges[i];
+		if (e->channel != channel || e->waiter_pid != waiter)
+			continue;
+		all += (double)e->blocked_ns;
+		writes += is_read(e->cls) ? 0 : (double)e->blocked_ns;
+	}
+	return all > 0 ? writes / all : 0;
+}
+
 static void run(struct finding_context *c)
 {
 	for (size_t i = 0; i < c->p->n_flows && c->window_ns > 0; i++) {
 		const struct flow_row *r = &c->p->flows[i];
-		double full = by_work(c, r->channel, r->writer_pid, r->reader_pid);
+		double full = by_work(c, r->channel, r->writer_pid, r->reader_pid) * write_share(c, r->channel, r->writer_pid);
 		double empty = by_work(c, r->channel, r->reader_pid, r->writer_pid);
 		if (r->writer_pid == r->reader_pid || full > 1 || empty > 1 || 1 / fmax(1 - full, 1 - empty) < 1 + FINDING_MIN_GAIN / 2)
 			continue;

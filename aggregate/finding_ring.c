@@ -188,6 +188,7 @@ static void tell(struct finding_context *c, const struct step *steps, const stru
 		first = first ? first : e;
 		finding_add_channel(c, f, e->channel);
 		finding_add_evidence(c, f, "waits here", e->waiter_pid, e->waiter_stack_ix);
+		finding_add_evidence(c, f, "passes on from here", e->waker_pid, e->waker_stack_ix);
 		snprintf(where + strlen(where), sizeof(where) - strlen(where), "%s%s in %s", *where ? "; " : "", name,
 			 *finding_site(c, e->waiter_stack_ix, site) ? site : "unknown code");
 	}

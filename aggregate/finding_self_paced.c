@@ -16,6 +16,10 @@
 
 #define MAX_VICTIMS 64
 
+/* A sleep or two are a start, not a pace. */
+#define FEW_SLEEPS 5
+#define MANY_SLEEPS 20
+
 /* A victim waits about once per sleep, in its turn; who waits once for all the sleeps waits for the end of something. */
 #define OFTEN 0.3
 
@@ -97,7 +101,8 @@ static void run(struct finding_context *c)
 		if (!n)
 			continue;
 		double mean = (double)timer->ns / (double)timer->count;
-		double strength = finding_ramp(log10(mean), log10(TICK_NS), log10(PACE_NS)) * (n == 1 ? 0.3 : 1);
+		double strength = finding_ramp(log10(mean), log10(TICK_NS), log10(PACE_NS)) * (n == 1 ? 0.3 : 1) *
+				  finding_ramp(sleep ? (double)sleep->count : (double)timer->count, FEW_SLEEPS, MANY_SLEEPS);
 		if (strength > 0)
 			tell(c, p, timer, strength, victims, n);
 	}

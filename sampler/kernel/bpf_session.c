@@ -32,7 +32,6 @@ struct bpf_session {
 	struct bpf_link **clocks;
 	int *clock_fds;
 	int n_clocks;
-	bool have_socket_counters, counting_sockets;
 };
 
 static int print_verbose(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -106,11 +105,8 @@ static int load(struct bpf_session *s, const struct backend_options *opt, int cp
 	bpf_map__set_max_entries(s->skel->maps.ring, ring);
 	bpf_map__set_max_entries(s->skel->maps.scratch, cpus);
 	bpf_map__set_max_entries(s->skel->maps.python_scratch, cpus);
-	s->have_socket_counters = counters;
 	bpf_program__set_autoload(s->skel->progs.on_send, counters);
 	bpf_program__set_autoload(s->skel->progs.on_receive, counters);
-	bpf_program__set_autoattach(s->skel->progs.on_send, false);
-	bpf_program__set_autoattach(s->skel->progs.on_receive, false);
 	int rc = wait_bpf__load(s->skel);
 	if (rc && counters) { /* a kernel that lacks them all the same: messages are counted by waits alone */
 		wait_bpf__destroy(s->skel);
@@ -174,15 +170,6 @@ void bpf_session_close(struct bpf_session *s)
 	free(s->clocks);
 	free(s->clock_fds);
 	free(s);
-}
-
-void bpf_session_count_sockets(struct bpf_session *s)
-{
-	if (!s->have_socket_counters || s->counting_sockets)
-		return;
-	s->counting_sockets = true;
-	s->skel->links.on_send = bpf_program__attach(s->skel->progs.on_send); /* NULL: not counted */
-	s->skel->links.on_receive = bpf_program__attach(s->skel->progs.on_receive);
 }
 
 /* Runs an iterator program over all tasks: it works by its side effects, the seq file stays empty. */

@@ -34,8 +34,6 @@ int bpf_session_consume(struct bpf_session *s); /* calls fn per record; number o
 void bpf_session_stats(struct bpf_session *s, struct k_stats *sum);
 /* Once per poll: how many stacks may be copied until the next one, and how far apart samples lie. */
 void bpf_session_tune(struct bpf_session *s, uint64_t waits, uint64_t elapsed_ns);
-/* From now on send() and recv() are counted. Called when the tree first uses a socket; later calls do nothing. */
-void bpf_session_count_sockets(struct bpf_session *s);
 int bpf_session_python(struct bpf_session *s, int32_t pid, const struct python_offsets *o); /* o NULL: forget */
 
 /* ---- the backend ---- */

@@ -35,6 +35,7 @@ struct tracked_thread {
 	/* stacks of snapshots whose wait has not ended yet: by the sequence number that the wait record will bear */
 	uint32_t snap_seq, snap_stack;
 	uint32_t waker_seq, waker_stack;
+	uint32_t writer_site; /* from where its peer last sent a message over a local socket */
 	uint32_t channel_epoch;
 	struct {
 		uint64_t key;

@@ -130,8 +130,6 @@ static void on_chan(struct kernel_backend *b, const struct k_chan *r)
 		id = channels_other(b->channels, CH_NONE, r->key, name);
 		break;
 	}
-	if (r->obj == K_OBJ_UNIX || r->obj == K_OBJ_INET)
-		bpf_session_count_sockets(b->bpf);
 	HASH_FIND(hh, b->objects_by_key, &r->key, sizeof r->key, o);
 	if (!o && (o = calloc(1, sizeof *o))) {
 		o->key = r->key;
@@ -358,6 +356,15 @@ static void on_wait(struct kernel_backend *b, const struct k_wait *r)
 		w->stack = th->snap_stack;
 	if (r->waker_snap && r->waker_snap == th->waker_seq)
 		w->waker_stack = th->waker_stack;
+	if (w->cls == WC_UNIX_READ && w->waker_ctx == WAKER_TASK) {
+		/* woken by a peer that made room by reading: the message comes from where its last one came from */
+		if (syscall_category(r->waker_nr) == CAT_READ) {
+			w->waker_site = th->writer_site;
+			w->waker_stack = 0;
+		} else {
+			th->writer_site = r->waker_site;
+		}
+	}
 	w->bytes = r->bytes;
 	w->want_bytes = K_KEY_OBJ(r->chan) == K_OBJ_FUTEX ? 0 : r->want;
 	w->rd_calls = r->rd_calls;

@@ -820,8 +820,7 @@ int BPF_PROG(on_waking, struct task_struct *p)
 
 /* ---- messages that task I/O accounting does not count: send(), recv() and their like ---- */
 
-/* Tracepoints of 6.3 and newer, attached by user space when the tree first uses a socket: programs that only use pipes and files do not
- * pay for them. read() and write() on a socket are counted by the kernel already. */
+/* Tracepoints of 6.3 and newer: programs that only use pipes and files do not pay for them. read() and write() on a socket are counted by the kernel already. */
 static __always_inline void count_message(int len, __u16 flag)
 {
 	struct task_struct *t = bpf_get_current_task_btf();

@@ -4,6 +4,7 @@
 from lib import Case, example, judge, main
 
 SECONDS = ["--seconds", "2"]
+APART = ["--apart"]  # on two CPUs both sides wait; on one, the scheduler lets one of them hand over instead
 BOTH = [(0, "waits_at"), (0, "wakes_at"), (1, "waits_at"), (1, "wakes_at")]
 
 
@@ -29,14 +30,19 @@ class Lockstep(Case):
             edges = self.edge_sum(run, waiter, waker)
             count = sum(e["count"] for e in edges)
             switches = run.truth[f"{waiter}_switches"]
-            self.assertTrue(judge.within(count, switches), f"{waiter}: {count} waits, {switches} voluntary switches")
+            if run.truth["channel"] == "unix":
+                # a peer that reads wakes readers too (one wait queue for both directions): those switches are no waits of their own
+                self.assertLessEqual(count, switches * 1.02, waiter)
+                self.assertGreater(count, switches * 0.8, waiter)
+            else:
+                self.assertTrue(judge.within(count, switches), f"{waiter}: {count} waits, {switches} voluntary switches")
             biggest = max(edges, key=lambda e: e["count"])
             if size:
                 self.assertEqual(biggest["message_bytes"]["p50"], bytes_)
             self.assertEqual(biggest["confidence"], "high")
 
     def test_pipes(self):
-        self.check_edges(self.check_pair("lockstep_pipe", "pipe"), 200)
+        self.check_edges(self.check_pair("lockstep_pipe", "pipe", APART), 200)
 
     def test_pipes_with_both_processes_on_one_cpu(self):
         self.check_edges(self.check_pair("lockstep_pipe", "pipe", ["--pin", "0"]), 200)
@@ -52,13 +58,13 @@ class Lockstep(Case):
         self.assert_ledger(run)
 
     def test_socketpair(self):
-        self.check_edges(self.check_pair("lockstep_socketpair", "unix"), 200)
+        self.check_edges(self.check_pair("lockstep_socketpair", "unix", APART), 200)
 
     def test_tcp_on_the_loopback(self):
-        self.check_edges(self.check_pair("lockstep_tcp", "tcp"), 200)
+        self.check_edges(self.check_pair("lockstep_tcp", "tcp", APART), 200)
 
     def test_shared_futex(self):
-        self.check_edges(self.check_pair("lockstep_futex", "futex", message=False), None)
+        self.check_edges(self.check_pair("lockstep_futex", "futex", APART, message=False), None)
 
     def test_ring_of_three(self):
         run = self.record([example("ring_pipe"), *SECONDS])
