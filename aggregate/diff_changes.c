@@ -20,6 +20,7 @@
 #define CAUSE_SHARE 0.03
 #define CAUSE_RATIO 1.03
 #define UNSEEN_RATIO 1.2 /* round trips that no message count confirms */
+#define UNSURE_RATIO 1.25 /* of counts when few runs cannot tell change from what was missed at a run's start */
 
 static const struct {
 	enum diff_metric metric;
@@ -123,9 +124,11 @@ static double score(const struct diff *d, const struct diff_series *s)
 
 static void consider(struct diff *d, const struct diff_series *s, double *best)
 {
-	double this_score = score(d, s);
+	double this_score = score(d, s), least = CAUSE_RATIO;
 
-	if (s->stats.ratio > CAUSE_RATIO && this_score > *best) {
+	if (!d->null.rank && strcmp(diff_metric_unit(s->metric), "ns") != 0)
+		least = UNSURE_RATIO;
+	if (s->stats.ratio > least && this_score > *best) {
 		*best = this_score;
 		d->cause = s;
 	}

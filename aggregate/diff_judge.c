@@ -72,17 +72,14 @@ static double extreme(const double *v, size_t n, bool largest)
 	return m;
 }
 
-/* What disturbs times only ever adds to them, so each side's quietest run tells most; what a sampling backend misses of counts only
- * takes from them, so there the fullest run does. These must differ by half the threshold at least: ranks alone are fooled when
- * the neighbours happen to disturb one side more often. */
+/* What disturbs times only ever adds to them, so each side's quietest run tells most; what is missed of counts (by a sampling backend, or
+ * before the probes for sockets are attached) only takes from them, so there the fullest run does. These must differ by half the
+ * threshold at least: ranks alone are fooled when one side happens to be disturbed more often. */
 static bool best_runs_agree(const struct diff *d, const struct diff_rule *r, const struct diff_series *s)
 {
 	bool is_time = strcmp(diff_metric_unit(s->metric), "ns") == 0;
-	const char *backend = d->base[0].profile->meta.backend;
 	double base, fresh, half = 1 + (r->factor - 1) / 2;
 
-	if (!is_time && !(backend && strcmp(backend, "user") == 0))
-		return true;
 	base = extreme(s->base, d->n_base, !is_time);
 	fresh = extreme(s->fresh, d->n_new, !is_time);
 	return r->below ? fresh < half * base : fresh > half * base;
