@@ -2,15 +2,23 @@
 # Builds lockstep twice and runs its tests: Release (all of them) and Sanitize (the unit tests, under ASan and UBSan).
 # Ends with one plain line: N passed, N failed, N skipped. A skip names its reason above. Exit status 0 only without failures.
 #   ./test.sh [-R REGEX]      only tests whose name matches (as ctest -R)
+#   ./test.sh -L field        the field tests instead: live programs against their own truth, on a quiet machine
 set -euo pipefail
 cd "$(dirname "$0")"
 case "${1:-}" in
 -h | --help)
-	sed -n '2,4s/^# \{0,1\}//p' "$0"
+	sed -n '2,5s/^# \{0,1\}//p' "$0"
 	exit 0
 	;;
 esac
 ./setup.sh --tests
+case " $* " in
+*" -L "*) ;;
+*)
+	echo "Field tests (live programs against their own truth) are not run here; on a quiet machine: ./test.sh -L field"
+	set -- "$@" -LE field
+	;;
+esac
 
 jobs=$(nproc)
 results=$(mktemp -d)
