@@ -5,6 +5,7 @@
  */
 #include "sampler/symbols/symbols.h"
 #include "sampler/unwind/address_space.h"
+#include "sampler/unwind/arch.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -264,6 +265,41 @@ static void test_ids_of_mapping_sets_never_collide_after_they_wrap(void **state)
 		assert_true(theirs != f->as->set->id || f->as->set->epoch != f->cache->set_epoch);
 	}
 	assert_int_not_equal(mapping_set_id(f->cache, f->as->set), mapping_set_id(f->cache, other->set));
+	address_space_free(other);
+}
+
+/* ---- what the front cache keeps ---- */
+
+/* A frame at 0x10100 in anonymous code, called from 0x20100: how many frames does a walk find? */
+static size_t frames_found(struct address_space *as, uint64_t time)
+{
+	uint64_t stack[4] = {0, 0, 0, 0x20100}, pcs[4];
+	struct unwind_memory mem = {(const uint8_t *)stack, 0x7000, sizeof stack, 0};
+	struct unwind_regs regs = {.valid = 1ull << ARCH_PC | 1ull << ARCH_SP | 1ull << ARCH_FP};
+	enum unwind_end end;
+	regs.r[ARCH_PC] = 0x10100;
+	regs.r[ARCH_SP] = 0x7000;
+	regs.r[ARCH_FP] = 0x7010;
+	return unwind_stack(as, time, &regs, &mem, pcs, NULL, 4, &end);
+}
+
+static void test_walks_in_different_mappings_do_not_share_rows(void **state)
+{
+	struct fixture *f = *state;
+	struct address_space *other = address_space_new(f->cache, 2);
+	map(f->as, 0x10000, 0x30000, 0, "//anon");
+	map(other, 0x20000, 0x30000, 0, "//anon");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(frames_found(f->as, UNWIND_NOW), 2);
+		assert_int_equal(frames_found(other, UNWIND_NOW), 1);
+	}
+	struct address_space *child = address_space_fork(other, 3);
+	map(child, 0x10000, 0x11000, 100, "//anon");
+	assert_int_equal(frames_found(other, UNWIND_NOW), 1);
+	assert_int_equal(frames_found(child, UNWIND_NOW), 2);
+	assert_int_equal(frames_found(child, 99), 1);
+	assert_int_equal(frames_found(child, 100), 2);
+	address_space_free(child);
 	address_space_free(other);
 }
 
@@ -671,6 +707,7 @@ int main(void)
 		TEST(test_child_outlives_its_parent),
 		TEST(test_times_before_an_exec_see_the_image_of_then),
 		TEST(test_ids_of_mapping_sets_never_collide_after_they_wrap),
+		TEST(test_walks_in_different_mappings_do_not_share_rows),
 		TEST(test_scan_finds_our_own_code_at_its_linked_address),
 		TEST(test_data_of_a_file_has_the_same_object_and_bias),
 		TEST(test_sections_and_build_id_are_told),

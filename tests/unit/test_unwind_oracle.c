@@ -183,7 +183,7 @@ static pid_t start_traced(char *const argv[])
 static void compare_program(const char *compiler, const char *source, size_t at_least, size_t depth)
 {
 	char program[64];
-	if (!target_build(compiler, "-O2 -fomit-frame-pointer", source, program)) {
+	if (!target_build(compiler, "-O2 -fomit-frame-pointer -D_GNU_SOURCE", source, program)) {
 		print_message("no working %s: %s is not compared\n", compiler, source);
 		skip();
 	}

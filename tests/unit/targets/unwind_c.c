@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static volatile int sink;
@@ -88,6 +89,7 @@ void frame_by_skip(void (*call)(void));
 void frame_register_rule(void (*call)(void));
 void frame_value_rule(void (*call)(void));
 void restorer_without_cfi(void);
+void traps_at_once(void);
 __asm__(".text\n"
 	"frame_by_rbx: .cfi_startproc\n"
 	"	push %rbx\n .cfi_def_cfa_offset 16\n .cfi_offset rbx, -16\n"
@@ -112,6 +114,10 @@ __asm__(".text\n"
 	"frame_value_rule: .cfi_startproc\n"
 	"	sub $8, %rsp\n .cfi_def_cfa_offset 16\n .cfi_escape 0x14, 7, 0\n"
 	"	call *%rdi\n add $8, %rsp\n .cfi_def_cfa_offset 8\n ret\n .cfi_endproc\n"
+	/* ends with a frame of its own; what follows begins without one */
+	"ends_with_a_frame: .cfi_startproc\n"
+	"	sub $24, %rsp\n .cfi_def_cfa_offset 32\n ud2\n .cfi_endproc\n"
+	"traps_at_once: .cfi_startproc\n ud2\n ret\n .cfi_endproc\n"
 	"	nop\n"
 	"restorer_without_cfi: mov $15, %rax\n syscall\n");
 
@@ -144,6 +150,23 @@ NOINLINE static void use_assembly(void)
 	sink++;
 }
 
+static void on_trap(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	(void)info;
+	use_alloca(sig);
+	uc->uc_mcontext.gregs[REG_RIP] += 2;
+}
+
+/* The interrupted instruction is the first of its function: looked up at pc - 1 it would be another one. */
+NOINLINE static void use_trap(void)
+{
+	struct sigaction sa = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
+	sigaction(SIGILL, &sa, NULL);
+	traps_at_once();
+	sink++;
+}
+
 static void on_raw_signal(int sig)
 {
 	use_alloca(sig);
@@ -166,6 +189,9 @@ static void use_assembly(void)
 {
 }
 static void use_raw_signal(void)
+{
+}
+static void use_trap(void)
 {
 }
 #endif
@@ -198,6 +224,7 @@ NOINLINE static int recurse(int depth)
 		use_signals();
 		use_assembly();
 		use_raw_signal();
+		use_trap();
 		return 1;
 	}
 	return recurse(depth - 1) + sink;
